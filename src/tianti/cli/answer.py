@@ -1,0 +1,91 @@
+"""`tianti predict`, `tianti serve` and `tianti up`: ask a ladder, and run its nodes.
+
+Not here: routing (`router`), HTTP (`serving`).
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from tianti.spec import TIERS, Prediction, Tier
+
+RELEASE_OPTION = click.option(
+    "--release", "-r", default="latest", show_default=True, help="A release's folder, id, or `latest` of this folder."
+)
+PLACE = "--folder"
+
+
+def releases_folder() -> Path:
+    """Where releases are looked up by id: below the current folder."""
+    return Path(".tianti") / "releases"
+
+
+@click.command("predict")
+@RELEASE_OPTION
+@click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order.")
+@click.option("--point", type=float, help="The alpha to answer under, such as 0.01; must be certified.")
+@click.option("--deadline-ms", type=float, default=500.0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON line an answer.")
+@click.argument("text")
+def predict_command(
+    release: str, upstream: tuple[str, ...], point: float | None, deadline_ms: float, as_json: bool, text: str
+) -> None:
+    """Answer TEXT on this device, or each line of standard input if TEXT is `-`."""
+    from tianti.device import load
+    from tianti.package import find_release
+
+    folder = find_release(release, releases_folder())
+    with load(folder, upstream=list(upstream), point=point, deadline_ms=deadline_ms) as ladder:
+        for line in _texts(text):
+            _print_answer(line, ladder.predict(line), as_json)
+
+
+def _texts(text: str) -> Iterable[str]:
+    return (line.rstrip("\r\n") for line in sys.stdin) if text == "-" else [text]
+
+
+def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        click.echo(json.dumps(msgspec.to_builtins(answer), ensure_ascii=False))
+        return
+    decision = answer.decision
+    marks = "".join(f"  [{mark}]" for mark in ("certified", "degraded", "truncated") if getattr(decision, mark))
+    click.echo(f"{answer.label}  {answer.score:.3f}  {answer.tier}  {decision.reason}  {decision.ms:.2f} ms{marks}")
+
+
+@click.command("serve")
+@click.option("--tier", "-t", type=click.Choice(list(TIERS)), required=True)
+@click.option("--release", "-r", multiple=True, default=["latest"], show_default=True, help="Newest first; repeatable.")
+@click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", "-p", type=int, default=8080, show_default=True, help="0 takes a free one.")
+def serve_command(tier: str, release: tuple[str, ...], upstream: tuple[str, ...], host: str, port: int) -> None:
+    """Run one node: Open Inference Protocol v2 over HTTP."""
+    from tianti.package import find_release
+    from tianti.serving import serve
+
+    folders = [find_release(name, releases_folder()) for name in release]
+    serve(Tier(tier), folders, upstreams=list(upstream), host=host, port=port, on_ready=_say_ready(tier))
+
+
+def _say_ready(tier: str):  # type: ignore[no-untyped-def]
+    return lambda url: click.echo(f"{tier} ready on {url}")
+
+
+@click.command("up")
+@click.argument("release", default="latest")
+@click.option("--port", "-p", type=int, default=8080, show_default=True, help="Device's port; edge and cloud follow.")
+def up_command(release: str, port: int) -> None:
+    """Run cloud, edge and device of RELEASE on this machine; Ctrl-C stops all three."""
+    from tianti.package import find_release
+    from tianti.serving.local import run_three
+
+    run_three(find_release(release, releases_folder()), port, click.echo)
+
+
+COMMANDS = (predict_command, serve_command, up_command)

@@ -1,0 +1,108 @@
+"""`tianti report`, `runs`, `gc`, `verify` and `doctor`: look at what is there.
+
+Not here: making any of it.
+"""
+
+import json
+from pathlib import Path
+
+import click
+import msgspec
+
+from tianti.cli.answer import releases_folder
+
+
+@click.command("report")
+@click.argument("run", default="latest")
+def report_command(run: str) -> None:
+    """Print where the report of RUN is: one HTML file that opens offline."""
+    from tianti.pipeline import Workspace
+
+    workspace = Workspace(Path())
+    click.echo(workspace.report_path(workspace.run(run).run).resolve())
+
+
+@click.group("runs")
+def runs_group() -> None:
+    """List, show and compare the runs of this folder."""
+
+
+@runs_group.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def list_command(as_json: bool) -> None:
+    """List finished runs, oldest first."""
+    from tianti.pipeline import Workspace
+
+    for record in Workspace(Path()).runs():
+        if as_json:
+            click.echo(msgspec.json.encode(record).decode())
+        else:
+            accuracy = "  ".join(f"{tier} {figures['accuracy']:.1%}" for tier, figures in record.tiers.items())
+            click.echo(f"{record.run}  {record.release[:12]}  {record.seconds:7.1f} s  {accuracy}")
+
+
+@runs_group.command("show")
+@click.argument("run", default="latest")
+def show_command(run: str) -> None:
+    """Show one run as JSON."""
+    from tianti.pipeline import Workspace
+
+    click.echo(json.dumps(msgspec.to_builtins(Workspace(Path()).run(run)), indent=2, ensure_ascii=False))
+
+
+@runs_group.command("compare")
+@click.argument("first")
+@click.argument("second", default="latest")
+def compare_command(first: str, second: str) -> None:
+    """Compare two runs: accuracy, size and latency of each tier, and what is answered where."""
+    from tianti.cli.tables import print_comparison
+    from tianti.pipeline import Workspace
+
+    workspace = Workspace(Path())
+    print_comparison(workspace.run(first), workspace.run(second))
+
+
+@click.command("gc")
+@click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Runs whose results stay.")
+def gc_command(keep: int) -> None:
+    """Remove stage outputs, runs and releases that none of the last runs uses."""
+    from tianti.pipeline import Workspace
+
+    removed, freed = Workspace(Path()).collect(keep)
+    click.echo(f"removed {removed} stage outputs, {freed / 1e6:.1f} MB")
+
+
+@click.command("verify")
+@click.argument("release", default="latest")
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled rows: what the ladder really risks on them.")
+@click.option("--text", default="text", show_default=True, help="Name of the text column of --data.")
+@click.option("--label", default="label", show_default=True, help="Name of the label column of --data.")
+@click.option("--json", "as_json", is_flag=True)
+def verify_command(release: str, data: Path | None, text: str, label: str, as_json: bool) -> None:
+    """Check RELEASE: every file's hash, and its certificate, recomputed from what it keeps."""
+    from tianti.package import find_release
+    from tianti.pipeline.verify import verify
+
+    findings = verify(find_release(release, releases_folder()), data, text, label)
+    if as_json:
+        click.echo(msgspec.json.encode(findings).decode())
+        return
+    for line in findings.lines():
+        click.echo(line)
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True)
+def doctor_command(as_json: bool) -> None:
+    """Say what is installed, what is missing with its cure, what this CPU can do; and run a tiny self-test."""
+    from tianti.cli.doctor import examine
+
+    checks = examine()
+    if as_json:
+        click.echo(msgspec.json.encode(checks).decode())
+        return
+    for check in checks:
+        click.echo(f"{'ok     ' if check.ok else 'missing'}  {check.name:<22} {check.found}{'' if check.ok else '  ->  ' + check.cure}")
+
+
+COMMANDS = (report_command, runs_group, gc_command, verify_command, doctor_command)

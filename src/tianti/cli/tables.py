@@ -1,0 +1,116 @@
+"""Tables and sentences about a run, for people.
+
+Not here: computing any figure. Invariant: money is always shown with the prices it assumes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tianti.pipeline import RunRecord, Workspace
+from tianti.spec import TIERS
+
+_WORDS = {
+    "en": {
+        "tier": "tier",
+        "accuracy": "accuracy",
+        "in_scope": "in scope",
+        "size": "size",
+        "latency": "latency p50 / p99",
+        "answers": "answers at {alpha}",
+        "device": "device",
+        "edge": "edge",
+        "cloud": "cloud",
+        "certified": "Certified: answers given below the cloud cost at most {alpha} of its accuracy ({confidence} confidence).",
+        "none": "Not certifiable with these rows: all goes to the cloud. {rows} certify rows would do.",
+        "saves": "Saves {share} of the all-cloud price: {cost:.3f} instead of {all:.3f} per 1,000 requests, "
+        "assuming edge {edge:g} and cloud {cloud:g} per 1,000.",
+        "report": "Report: {path}",
+    },
+    "zh": {
+        "tier": "层级",
+        "accuracy": "准确率",
+        "in_scope": "范围内",
+        "size": "大小",
+        "latency": "延迟 p50 / p99",
+        "answers": "{alpha} 时作答占比",
+        "device": "端 device",
+        "edge": "边 edge",
+        "cloud": "云 cloud",
+        "certified": "证书：云以下作答最多损失云端准确率的 {alpha}（置信度 {confidence}）。",
+        "none": "这些数据不足以认证：全部交给云。需要 {rows} 行认证数据。",
+        "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}（假定单价：边 {edge:g}，云 {cloud:g}）。",
+        "report": "报告：{path}",
+    },
+}
+
+
+def print_run(record: RunRecord, base: Path, lang: str = "en") -> None:
+    """Print a run's tiers, its certificate in one sentence, what it saves, and where the report is."""
+    words = _WORDS[lang]
+    console = Console()
+    level = shown_level(record.certificate["levels"])
+    console.print(_tier_table(record, level, words))
+    for line in _sentences(record, level, words):
+        console.print(line, highlight=False, soft_wrap=True)
+    path = Workspace(base).report_path(record.run)
+    console.print(words["report"].format(path=path), highlight=False, soft_wrap=True)
+
+
+def shown_level(levels: list[dict[str, Any]]) -> dict[str, Any]:
+    """The level that a ladder uses by default: 1 % where certified, else the nearest certified one, else the last."""
+    certified = [level for level in levels if level["certified"]]
+    return min(certified, key=lambda level: abs(level["alpha"] - 0.01)) if certified else levels[-1]
+
+
+def _tier_table(record: RunRecord, level: dict[str, Any], words: dict[str, str]) -> Table:
+    table = Table(title=f"{record.name}  {record.release[:12]}", title_justify="left")
+    table.add_column(words["tier"])
+    for column in ("accuracy", "in_scope", "size", "latency"):
+        table.add_column(words[column], justify="right")
+    table.add_column(words["answers"].format(alpha=f"{level['alpha']:.1%}"), justify="right")
+    for tier in TIERS:
+        figures = record.tiers[tier]
+        latency = figures["latency_ms"]
+        table.add_row(
+            words[tier],
+            f"{figures['accuracy']:.1%}",
+            f"{figures['accuracy_in_scope']:.1%}",
+            f"{figures['size_bytes'] / 1e6:.2f} MB",
+            f"{latency['p50']:.2f} / {latency['p99']:.2f} ms",
+            f"{level['share'][tier]:.1%}",
+        )
+    return table
+
+
+def _sentences(record: RunRecord, level: dict[str, Any], words: dict[str, str]) -> list[str]:
+    if not level["certified"]:
+        return [words["none"].format(rows=level["rows_needed"])]
+    prices, cost = record.prices, level["cost_per_1000"]
+    saved = 1 - cost / prices["cloud"] if prices["cloud"] else 0.0
+    confidence = f"{record.certificate['confidence']:.0%}"
+    return [
+        words["certified"].format(alpha=f"{level['alpha']:.1%}", confidence=confidence),
+        words["saves"].format(share=f"{saved:.0%}", cost=cost, all=prices["cloud"], **prices),
+    ]
+
+
+def print_comparison(first: RunRecord, second: RunRecord) -> None:
+    """Print two runs side by side."""
+    table = Table(title=f"{first.run}  ->  {second.run}", title_justify="left")
+    for column in ("tier", "accuracy", "size MB", "p50 ms"):
+        table.add_column(column, justify="left" if column == "tier" else "right")
+    for tier in TIERS:
+        before, after = first.tiers[tier], second.tiers[tier]
+        table.add_row(
+            tier,
+            f"{before['accuracy']:.1%} -> {after['accuracy']:.1%}",
+            f"{before['size_bytes'] / 1e6:.2f} -> {after['size_bytes'] / 1e6:.2f}",
+            f"{before['latency_ms']['p50']:.2f} -> {after['latency_ms']['p50']:.2f}",
+        )
+    for old, new in zip(first.certificate["levels"], second.certificate["levels"], strict=False):
+        shares = (f"{level['share']['device']:.1%}" if level["certified"] else "not certified" for level in (old, new))
+        table.add_row(f"device answers at {new['alpha']:.1%}", " -> ".join(shares), "", "")
+    Console().print(table)

@@ -1,0 +1,90 @@
+"""Every error Tianti raises on purpose, and the tree they hang on.
+
+    TiantiError                    something failed; the command line exits 1
+    ├── UsageError                 wrong use: fix the call, the file or the install; exits 2
+    │   ├── SpecError              ladder.yaml says something that cannot be
+    │   └── MissingExtraError      an optional dependency is not installed
+    ├── DataError                  rows that cannot be read or cannot be used
+    ├── StoreError                 the workspace or the store cannot be written or read
+    ├── PackageError               a model package or release is malformed or unknown
+    │   └── IntegrityError         its bytes are not those that its manifest names
+    ├── GateError                  a quality gate or a budget of the spec was not met
+    ├── StageError                 a pipeline stage failed or broke its contract
+    ├── RunError                   a package could not be run, or its output is not usable
+    └── UpstreamError              a higher tier did not answer
+        └── DeadlineError          not within the request's deadline
+
+Not here: HTTP status codes and exit handling, which belong to `serving` and `cli`.
+Invariant: a message says what was expected, what was found, and the cure.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class TiantiError(Exception):
+    """Root of the tree: catch this to catch everything that Tianti raises on purpose."""
+
+
+class UsageError(TiantiError):
+    """The caller asked for something that cannot be."""
+
+
+class SpecError(UsageError):
+    """ladder.yaml is not valid; the message names the key."""
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed; the message holds the pip line."""
+
+
+class DataError(TiantiError):
+    """Rows cannot be read, or what was read cannot be used."""
+
+
+class StoreError(TiantiError):
+    """The workspace or the store cannot be written or read."""
+
+
+class PackageError(TiantiError):
+    """A model package or a release is malformed, unknown or of another schema."""
+
+
+class IntegrityError(PackageError):
+    """A file's bytes are not those that the manifest names."""
+
+
+class GateError(TiantiError):
+    """A gate of `evaluate:` or a tier's budget was not met; nothing is released."""
+
+
+class StageError(TiantiError):
+    """A pipeline stage failed or did not keep its contract."""
+
+
+class RunError(TiantiError):
+    """A package could not be run, or gave an output that is not usable."""
+
+
+class UpstreamError(TiantiError):
+    """A higher tier did not answer usefully."""
+
+
+class DeadlineError(UpstreamError):
+    """A higher tier did not answer within the deadline."""
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn a failed import inside the block into the pip line that cures it.
+
+    Raises:
+        MissingExtraError: a module imported inside the block is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tianti"):
+            raise
+        message = f"this needs the module {error.name!r}, which is not installed; run: pip install 'tianti[{extra}]'"
+        raise MissingExtraError(message) from error

@@ -1,0 +1,19 @@
+"""The formats that leave this machine: ModelPackage and Release. FORMAT.md beside this file specifies both."""
+
+from tianti.package.manifest import Golden, Manifest, ModelPackage, read_package, verify_package, write_package
+from tianti.package.release import Release, ReleaseRecord, find_release, read_release, verify_release, write_release
+
+__all__ = [
+    "Golden",
+    "Manifest",
+    "ModelPackage",
+    "Release",
+    "ReleaseRecord",
+    "find_release",
+    "read_package",
+    "read_release",
+    "verify_package",
+    "verify_release",
+    "write_package",
+    "write_release",
+]

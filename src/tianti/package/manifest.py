@@ -1,0 +1,159 @@
+"""ModelPackage: one model ready to run, laid out as a Hugging Face model repository plus a manifest.
+
+    config.json  tokenizer.json  onnx/model.onnx  README.md  manifest.json  golden.jsonl
+
+Not here: running it (`runtimes`). Invariants: manifest.json names every other file with its SHA-256 and size; the
+package's id is the SHA-256 of manifest.json; nothing that is not named is read. The format's page: FORMAT.md.
+"""
+
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from tianti.errors import IntegrityError, PackageError
+from tianti.store import canonical_json, sha256_bytes, sha256_file, write_atomic
+
+SCHEMA = "tianti.package/1"
+MODEL_FILE = "onnx/model.onnx"
+GOLDEN_TOLERANCE = 0.05
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of a package."""
+
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a package is: `labels` in the order of the model's outputs; `max_length` in tokens, special ones included.
+
+    `lineage` maps data, spec, code and parents to their hashes.
+    """
+
+    schema: str = SCHEMA
+    name: str
+    version: str
+    task: str
+    format: str = "onnx"
+    platform: str = "any"
+    labels: tuple[str, ...]
+    max_length: int
+    files: dict[str, FileEntry]
+    lineage: dict[str, str] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that a device installs, uncompressed, the manifest itself included."""
+        return sum(entry.size_bytes for entry in self.files.values()) + len(canonical_json(self))
+
+
+class Golden(msgspec.Struct, frozen=True, kw_only=True):
+    """One self-test: this text must give these logits within `tolerance`, and this label."""
+
+    text: str
+    label: str
+    top: dict[str, float]
+    tolerance: float = GOLDEN_TOLERANCE
+
+
+class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
+    """A package on disk whose manifest has been read; `id` is the SHA-256 of its manifest."""
+
+    folder: Path
+    manifest: Manifest
+    id: str
+
+    @property
+    def model_path(self) -> Path:
+        """The model file."""
+        return self.folder / MODEL_FILE
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The tokenizer; it holds all that changes the model's input."""
+        return self.folder / "tokenizer.json"
+
+    def goldens(self) -> list[Golden]:
+        """The self-tests that travel with the package."""
+        lines = (self.folder / "golden.jsonl").read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=Golden) for line in lines if line.strip()]
+
+
+def write_package(
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    labels: tuple[str, ...],
+    max_length: int,
+    model: Path,
+    tokenizer_json: str,
+    goldens: list[Golden],
+    card: str,
+    architecture: str,
+    lineage: dict[str, str],
+    task: str = "text-classification",
+) -> ModelPackage:
+    """Lay out a package in an empty folder and write its manifest last."""
+    (folder / "onnx").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model, folder / MODEL_FILE)
+    config: dict[str, Any] = {
+        "architectures": [architecture],
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "max_position_embeddings": max_length,
+    }
+    texts = {
+        "config.json": canonical_json(config),
+        "tokenizer.json": tokenizer_json.encode(),
+        "golden.jsonl": b"".join(canonical_json(golden) + b"\n" for golden in goldens),
+        "README.md": card.encode(),
+    }
+    for file, content in texts.items():
+        write_atomic(folder / file, content)
+    files = {file: FileEntry(sha256_file(folder / file), (folder / file).stat().st_size) for file in [MODEL_FILE, *texts]}
+    manifest = Manifest(
+        name=name, version=version, task=task, labels=labels, max_length=max_length, files=files, lineage=lineage
+    )
+    write_atomic(folder / "manifest.json", canonical_json(manifest))
+    return read_package(folder)
+
+
+def read_package(folder: Path) -> ModelPackage:
+    """Read a package's manifest; files are not hashed (see `verify_package`).
+
+    Raises:
+        PackageError: there is no manifest, or it is of another schema, or names a path outside the folder.
+    """
+    try:
+        content = (folder / "manifest.json").read_bytes()
+    except OSError:
+        raise PackageError(f"{folder} is not a model package: it has no manifest.json") from None
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise PackageError(f"{folder / 'manifest.json'} is malformed: {error}") from error
+    if manifest.schema != SCHEMA:
+        raise PackageError(f"{folder}: expected schema {SCHEMA}, got {manifest.schema!r}; update tianti")
+    for file in manifest.files:
+        path = PurePosixPath(file)
+        if path.is_absolute() or ".." in path.parts or "\\" in file:
+            raise PackageError(f"{folder}: the manifest names {file!r}, which is outside the package")
+    return ModelPackage(folder=folder, manifest=manifest, id=sha256_bytes(content))
+
+
+def verify_package(package: ModelPackage) -> None:
+    """Check every file against the manifest.
+
+    Raises:
+        IntegrityError: a file is missing, has another size, or other bytes.
+    """
+    for file, entry in package.manifest.files.items():
+        path = package.folder / file
+        found = path.stat().st_size if path.is_file() else None
+        if found != entry.size_bytes:
+            raise IntegrityError(f"{path}: expected {entry.size_bytes} bytes, got {found}; fetch the package again")
+        if (digest := sha256_file(path)) != entry.sha256:
+            raise IntegrityError(f"{path}: expected sha256 {entry.sha256}, got {digest}; fetch the package again")

@@ -1,0 +1,133 @@
+"""From ladder.yaml to a release: choose the stages, run them, keep the release, the record and the report.
+
+Not here: the stages' work (`stages/`). Invariants: a release whose gates failed is not kept; the report and the log
+are, so that one can see why.
+"""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import msgspec
+
+from tianti.data import describe, read_report
+from tianti.errors import GateError
+from tianti.package import read_release
+from tianti.pipeline.contract import StageDone
+from tianti.pipeline.evaluation import Evaluation
+from tianti.pipeline.gates import failures
+from tianti.pipeline.run import Listener, run_stages
+from tianti.pipeline.stages import ladder_stages
+from tianti.pipeline.workspace import RunRecord, Workspace
+from tianti.spec import Certificate
+from tianti.spec.ladder import LadderSpec, load_spec
+from tianti.store import canonical_json
+
+
+class Console(Listener, Protocol):
+    """A listener that also takes lines for people."""
+
+    def said(self, line: str) -> None:
+        """A line for people."""
+        ...
+
+
+class _Log:
+    """Passes events on, and writes each as one JSON line."""
+
+    def __init__(self, path: Path, console: Console) -> None:
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._console = console
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.write("ended", error=None if error is None else f"{type(error).__name__}: {error}")
+        self._file.close()
+
+    def write(self, event: str, **fields: Any) -> None:  # noqa: ANN401  (JSON values)
+        line = {"event": event, "time": round(time.time(), 3), **fields}
+        self._file.write(canonical_json(line).decode() + "\n")
+
+    def started(self, stage: str) -> None:
+        self.write("started", stage=stage)
+        self._console.started(stage)
+
+    def progressed(self, stage: str, done: int, total: int, note: str) -> None:
+        self._console.progressed(stage, done, total, note)
+
+    def finished(self, done: StageDone) -> None:
+        self.write("finished", stage=done.name, key=done.key, seconds=done.seconds, cached=done.cached)
+        self._console.finished(done)
+
+
+def build_ladder(path: Path, console: Console) -> RunRecord:
+    """Build what a ladder.yaml describes; stages that did not change are not done again.
+
+    Raises:
+        TiantiError: the spec, the data or a stage is not as it must be; GateError names the gates that failed.
+    """
+    begun, started = time.perf_counter(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    spec = load_spec(path)
+    stages = ladder_stages(spec, path.parent)  # a wrong name of a user's stage is found before any work
+    workspace = Workspace(path.parent)
+    folder = workspace.new_run()
+    with _Log(workspace.log_path(folder.name), console) as log:
+        folders, timeline = run_stages(stages, spec, path.parent, workspace.store, log)
+        for line in describe(read_report(folders["prepare"])):
+            console.said(line)
+        evaluation = msgspec.json.decode((folders["evaluate"] / "evaluation.json").read_bytes(), type=Evaluation)
+        release = read_release(folders["release"])
+        record = RunRecord(
+            run=folder.name,
+            name=spec.name,
+            started=started,
+            seconds=round(time.perf_counter() - begun, 2),
+            cached=[done.name for done in timeline if done.cached],
+            release=release.id,
+            tiers={tier: _tier_line(evaluation, tier) for tier in evaluation.tiers},
+            certificate=_certificate_line(release.record.certificate, evaluation),
+            prices=release.record.prices,
+            timeline=timeline,
+        )
+        _write_report(workspace, folders["report"], record)
+        if failed := failures(spec, evaluation):
+            report = workspace.report_path(folder.name)
+            raise GateError("nothing is released: " + "; ".join(failed) + f"; see {report}")
+        workspace.keep_release(folders["release"])
+        workspace.keep_run(folder, record)
+    return record
+
+
+def _tier_line(evaluation: Evaluation, tier: Any) -> dict[str, Any]:  # noqa: ANN401
+    figures = evaluation.tiers[tier]
+    names = (
+        "package",
+        "accuracy",
+        "accuracy_in_scope",
+        "macro_f1",
+        "size_bytes",
+        "latency_ms",
+        "truncated",
+        "rejected_at_5",
+    )
+    return {name: getattr(figures, name) for name in names}
+
+
+def _certificate_line(certificate: Certificate, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "risk": certificate.risk,
+        "confidence": certificate.confidence,
+        "n": certificate.n,
+        "void": evaluation.void,
+        "levels": [msgspec.to_builtins(level) for level in evaluation.levels],
+    }
+
+
+def _write_report(workspace: Workspace, folder: Path, record: RunRecord) -> None:
+    from tianti.pipeline.report import write_report
+
+    body = (folder / "body.html").read_text(encoding="utf-8")
+    write_report(workspace.report_path(record.run), body, record)

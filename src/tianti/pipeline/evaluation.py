@@ -1,0 +1,83 @@
+"""What the test rows said, as records: what `evaluate` writes, and the report and `tianti run --json` read.
+
+Not here: computing any of it (`stages`). Invariant: every figure is of the shipped packages, run one text at a time.
+"""
+
+import msgspec
+
+from tianti.spec import Tier
+
+
+class Reliability(msgspec.Struct, frozen=True):
+    """Confidence against accuracy in equal-width bins; `error` is the expected calibration error."""
+
+    error: float
+    confidence: list[float]
+    accuracy: list[float]
+    count: list[int]
+
+
+class Confusion(msgspec.Struct, frozen=True):
+    """How often `truth` was answered with `answer`."""
+
+    truth: str
+    answer: str
+    count: int
+
+
+class TierEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """One tier alone on the test rows.
+
+    `accuracy` counts answers as served, out-of-scope rows and rejections included; `accuracy_in_scope` is over
+    in-scope rows before any rejection; `rejected_at_5` is the share of out-of-scope rows whose energy is below the 5 %
+    quantile of the in-scope rows' energy (None without out-of-scope rows).
+    """
+
+    package: str
+    architecture: str
+    accuracy: float
+    accuracy_in_scope: float
+    macro_f1: float
+    size_bytes: int
+    latency_ms: dict[str, float]
+    truncated: int
+    rejected_at_5: float | None
+    before: Reliability
+    after: Reliability
+    confusions: list[Confusion]
+    coverage: list[float]  # share of test rows kept, ascending, for the risk-coverage curve
+    risk: list[float]  # share of all test rows that are kept and wrong
+
+
+class LevelEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole ladder on the test rows at one level. Without a certified point all goes to the cloud."""
+
+    alpha: float
+    certified: bool
+    rows_needed: int | None
+    share: dict[Tier, float]
+    test_n: int
+    test_harm: float
+    test_accuracy: float
+    cost_per_1000: float
+
+
+class SliceEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """The ladder's accuracy on the test rows with one value in a slice column."""
+
+    column: str
+    value: str
+    n: int
+    accuracy: float
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the test rows said. `void` says why the certificate does not speak about these rows, if so."""
+
+    n: int
+    out_of_scope: int
+    tiers: dict[Tier, TierEvaluation]
+    levels: list[LevelEvaluation]
+    slices: list[SliceEvaluation]
+    cloud_cost_per_1000: float
+    void: str | None

@@ -1,0 +1,82 @@
+"""Run shipped packages over rows and keep what they said.
+
+Not here: judging it (`certify`, `evaluate`). Invariant: one text a call, as in service, since int8 activations are
+scaled over a batch and an answer must not depend on its batch mates.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tianti.certificate.score import REJECTED, Reading, read
+from tianti.data import Row
+from tianti.package import read_package
+from tianti.pipeline.contract import Progress
+from tianti.runtimes.onnx import OnnxRuntime
+from tianti.spec import ScoreHead
+
+_CHUNK = 64
+_WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one package said: logits float32 [rows, labels], tokens, unknown and truncated [rows]."""
+
+    logits: NDArray[np.float32]
+    tokens: NDArray[np.int64]
+    unknown: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
+
+    def save(self, path: Path) -> None:
+        """Write as .npz."""
+        np.savez(path, logits=self.logits, tokens=self.tokens, unknown=self.unknown, truncated=self.truncated)
+
+    @classmethod
+    def load(cls, path: Path) -> "Outputs":
+        """Read what `save` wrote."""
+        with np.load(path) as file:
+            return cls(file["logits"], file["tokens"], file["unknown"], file["truncated"])
+
+    def read(self, head: ScoreHead) -> list[Reading]:
+        """Label and score of every row."""
+        rows = zip(self.logits, self.tokens.tolist(), self.unknown.tolist(), strict=True)
+        return [read(head, *row) for row in rows]
+
+
+def run_package(folder: Path, texts: Sequence[str], progress: Progress) -> Outputs:
+    """Run a package over texts, one at a time, on two cores."""
+    package = read_package(folder)
+    runtime = OnnxRuntime(package)
+    chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
+    outputs = []
+    with ThreadPoolExecutor(_WORKERS) as pool:  # the engine releases the interpreter's lock
+        for done, chunk in enumerate(pool.map(lambda chunk: [runtime.run(text) for text in chunk], chunks), 1):
+            outputs += chunk
+            progress(done, len(chunks), f"running {package.manifest.name}")
+    return Outputs(
+        np.array([output.logits for output in outputs], dtype=np.float32).reshape(len(texts), len(runtime.labels)),
+        np.array([output.tokens for output in outputs], dtype=np.int64),
+        np.array([output.unknown for output in outputs], dtype=np.int64),
+        np.array([output.truncated for output in outputs], dtype=bool),
+    )
+
+
+def truth_of(rows: Sequence[Row], labels: tuple[str, ...]) -> NDArray[np.int64]:
+    """The index of each row's label; REJECTED for an out-of-scope row."""
+    index = {label: position for position, label in enumerate(labels)}
+    return np.array([index.get(row.label, REJECTED) for row in rows], dtype=np.int64)
+
+
+def rightness(readings: Sequence[Reading], truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each final label, rejection included, is right."""
+    return np.array([reading.index for reading in readings], dtype=np.int64) == truth
+
+
+def scores(readings: Sequence[Reading]) -> NDArray[np.float64]:
+    """The score of each reading."""
+    return np.array([reading.score for reading in readings])

@@ -1,0 +1,98 @@
+"""Stage `certify`: score heads on the tuning third, operating points proven on the other calibration rows.
+
+Not here: the statistics (`certificate`). Invariant: certify rows are read here and for nothing else.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from tianti.certificate import Readings, certify, fit_head, order_points
+from tianti.certificate.score import REJECTED
+from tianti.data import Prepared, read_prepared, row_key
+from tianti.package import read_package
+from tianti.pipeline.contract import Stage, StageContext
+from tianti.pipeline.readings import Outputs, rightness, run_package, scores, truth_of
+from tianti.spec import TIERS, Certificate, Role, ScoreHead, Tier
+from tianti.spec.ladder import LadderSpec
+from tianti.store import canonical_json, sha256_bytes, write_atomic
+
+CERTIFICATE = "certificate.json"
+HEADS = "heads.json"
+
+
+def run(context: StageContext) -> None:
+    """Write the heads and the certificate."""
+    spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
+    packages = {tier: context.inputs[f"package-{tier}"] for tier in TIERS}
+    tuning = _run_all(packages, prepared, Role.TUNING, context)
+    proving = _run_all(packages, prepared, Role.CERTIFY, context)
+    truth = truth_of(prepared.rows[Role.TUNING], prepared.labels)
+    heads = {
+        tier: fit_head(said.logits, said.tokens, said.unknown, truth, prepared.out_of_scope is not None)
+        for tier, said in tuning.items()
+    }
+    path = order_points(*_readings(tuning, heads, prepared, Role.TUNING), spec.prices.edge, spec.prices.cloud)
+    certificate = certify(
+        *_readings(proving, heads, prepared, Role.CERTIFY),
+        path=path,
+        alphas=spec.certificate.alphas,
+        delta=spec.certificate.delta,
+        out_of_scope_share=_out_of_scope_share(prepared),
+        bound=_bound(packages, heads, prepared),
+    )
+    write_atomic(context.out / CERTIFICATE, canonical_json(certificate))
+    write_atomic(context.out / HEADS, canonical_json(heads))
+
+
+def read_certificate(folder: Path) -> tuple[Certificate, dict[Tier, ScoreHead]]:
+    """What this stage wrote."""
+    certificate = msgspec.json.decode((folder / CERTIFICATE).read_bytes(), type=Certificate)
+    heads = msgspec.json.decode((folder / HEADS).read_bytes(), type=dict[Tier, ScoreHead])
+    return certificate, heads
+
+
+def _run_all(
+    packages: dict[Tier, Path], prepared: Prepared, role: Role, context: StageContext
+) -> dict[Tier, Outputs]:
+    texts = [row.text for row in prepared.rows[role]]
+    return {tier: run_package(folder, texts, context.progress) for tier, folder in packages.items()}
+
+
+def _readings(
+    outputs: dict[Tier, Outputs], heads: dict[Tier, ScoreHead], prepared: Prepared, role: Role
+) -> tuple[Readings, Readings, Readings]:
+    truth = truth_of(prepared.rows[role], prepared.labels)
+    said = {tier: outputs[tier].read(heads[tier]) for tier in TIERS}
+    device, edge, cloud = (Readings(scores(said[tier]), rightness(said[tier], truth)) for tier in TIERS)
+    return device, edge, cloud
+
+
+def _out_of_scope_share(prepared: Prepared) -> float:
+    truth = truth_of(prepared.rows[Role.CERTIFY], prepared.labels)
+    return float((truth == REJECTED).mean()) if len(truth) else 0.0
+
+
+def _bound(packages: dict[Tier, Path], heads: dict[Tier, ScoreHead], prepared: Prepared) -> dict[str, str]:
+    """What the certificate speaks about, by hash: another model, head or row makes it another certificate."""
+    return {
+        **{f"package.{tier}": read_package(folder).id for tier, folder in packages.items()},
+        **{f"head.{tier}": sha256_bytes(canonical_json(head)) for tier, head in heads.items()},
+        **{
+            f"rows.{role}": sha256_bytes(canonical_json(sorted(row_key(row) for row in prepared.rows[role])))
+            for role in (Role.TUNING, Role.CERTIFY)
+        },
+    }
+
+
+def _parts(spec: LadderSpec, base: Path) -> object:
+    return spec.certificate, spec.prices
+
+
+CERTIFY = Stage(
+    "certify",
+    run,
+    needs=("prepare", *(f"package-{tier}" for tier in TIERS)),
+    parts=_parts,
+    rooms=("certificate", "runtimes", "package"),
+)

@@ -1,0 +1,131 @@
+"""The workspace `.tianti/` beside ladder.yaml: artifacts, runs and releases.
+
+Not here: what stages write. Invariants: a run's record is written when the run has ended; a release appears whole,
+and `latest` moves after it has.
+"""
+
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tianti.errors import StoreError, UsageError
+from tianti.package import read_release
+from tianti.pipeline.contract import StageDone
+from tianti.store import ArtifactStore, canonical_json, write_atomic
+
+FOLDER = ".tianti"
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did: the line that `tianti run --json` ends with, and its timeline."""
+
+    run: str
+    name: str
+    started: str
+    seconds: float
+    cached: list[str]
+    release: str
+    tiers: dict[str, Any]
+    certificate: dict[str, Any]
+    prices: dict[str, float]
+    timeline: list[StageDone]
+
+
+class Workspace:
+    """The folders below `.tianti/`."""
+
+    def __init__(self, base: Path) -> None:
+        self.root = base / FOLDER
+        self.store = ArtifactStore(self.root)
+        self.releases = self.root / "releases"
+        self._runs = self.root / "runs"
+
+    def new_run(self) -> Path:
+        """An empty folder for a run; its name sorts by time."""
+        folder = self._runs / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise StoreError(f"cannot make {folder}: {error.strerror}; choose a folder that can be written") from error
+        return folder
+
+    def keep_run(self, folder: Path, record: RunRecord) -> None:
+        """Write a run's record; without one the folder is an unfinished run."""
+        write_atomic(folder / "run.json", canonical_json(record))
+
+    def runs(self) -> list[RunRecord]:
+        """Finished runs, oldest first."""
+        return [self._read(path) for path in sorted(self._runs.glob("*/run.json"))]
+
+    def run(self, name: str) -> RunRecord:
+        """A run by name or `latest`.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        names = sorted(path.parent.name for path in self._runs.glob("*/run.json"))
+        wanted = names[-1] if name == "latest" and names else name
+        if wanted not in names:
+            raise UsageError(f"no run {name!r} in {self._runs}; there are: {', '.join(names[-5:]) or 'none'}")
+        return self._read(self._runs / wanted / "run.json")
+
+    def report_path(self, run: str) -> Path:
+        """Where a run's report is."""
+        return self._runs / run / "report.html"
+
+    def log_path(self, run: str) -> Path:
+        """Where a run's log is: one JSON line an event."""
+        return self._runs / run / "log.jsonl"
+
+    def keep_release(self, artifact: Path) -> str:
+        """Make the release of an artifact visible under its id and move `latest` to it; returns the id."""
+        identity = read_release(artifact).id
+        folder = self.releases / identity
+        if not folder.is_dir():
+            temporary = self.releases / f".tmp-{identity}-{secrets.token_hex(4)}"
+            try:
+                shutil.copytree(artifact, temporary, copy_function=_link_or_copy)
+                os.replace(temporary, folder)
+            except OSError as error:
+                if not folder.is_dir():  # another run may have been first
+                    raise StoreError(f"cannot write {folder}: {error}; free space or choose another disk") from error
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        write_atomic(self.releases / "latest", identity.encode())
+        return identity
+
+    def collect(self, keep_runs: int) -> tuple[int, int]:
+        """Remove artifacts, runs and releases that none of the last `keep_runs` runs uses.
+
+        Returns:
+            How many artifacts were removed, and the bytes freed.
+        """
+        records = self.runs()
+        kept, old = records[-keep_runs:], records[:-keep_runs]
+        used = {done.key for record in kept for done in record.timeline}
+        doomed = [key for key in self.store.keys() if key not in used]
+        freed = sum(self.store.remove(key) for key in doomed)
+        for record in old:
+            shutil.rmtree(self._runs / record.run)
+        for release in {record.release for record in old} - {record.release for record in kept}:
+            shutil.rmtree(self.releases / release, ignore_errors=True)
+        return len(doomed), freed
+
+    def _read(self, path: Path) -> RunRecord:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"{path} is malformed: {error}; remove its folder") from error
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A release shares its files with the artifact where the disk can; a link costs nothing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,33 @@
+"""What a runtime is: the few lines that another engine implements.
+
+Not here: any engine. Invariant: logits come in the order of `labels`, one row a text.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Output(NamedTuple):
+    """One text through one model: logits float32 [labels], and what the score head looks at beside them."""
+
+    logits: NDArray[np.float32]
+    tokens: int  # special ones included, after truncation
+    unknown: int  # how many of them the model does not know
+    truncated: bool
+
+
+class Runtime(Protocol):
+    """A package that can be run on this machine."""
+
+    labels: tuple[str, ...]
+    package: str  # the package's id
+
+    def run(self, text: str) -> Output:
+        """Run one text.
+
+        Raises:
+            RunError: the engine failed or its output has another shape than `labels`.
+        """
+        ...

@@ -1,0 +1,19 @@
+"""What is asked (LadderSpec) and what travels (Request, Prediction, Decision, Certificate)."""
+
+from tianti.spec.certificate import Certificate, Level, ScoreHead, Tested
+from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Tier
+
+__all__ = [
+    "DEGRADED",
+    "TIERS",
+    "Certificate",
+    "Decision",
+    "Level",
+    "Prediction",
+    "Reason",
+    "Request",
+    "Role",
+    "ScoreHead",
+    "Tested",
+    "Tier",
+]

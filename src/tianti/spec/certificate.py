@@ -1,0 +1,78 @@
+"""The accuracy statement and what reads a score, as records: ScoreHead, Level, Certificate.
+
+Not here: fitting a head or testing a risk (`certificate`). Invariant: a certificate names, by hash, everything
+that it was computed on, so that another combination cannot use it unseen; what was tested is kept, so that
+anybody can recompute it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from tianti.spec.records import Tier
+
+
+class ScoreHead(msgspec.Struct, frozen=True, kw_only=True):
+    """Turns one row of logits into (label, score). Fitted on tuning rows only.
+
+    `weights` go with `certificate.score.FEATURES`, in that order. Where `reject_below` is given, a text whose energy
+    (logsumexp of its logits) is below it is answered with the out-of-scope label.
+    """
+
+    temperature: float = 1.0
+    weights: tuple[float, ...] = ()
+    bias: float = 0.0
+    reject_below: float | None = None
+
+
+class Tested(msgspec.Struct, frozen=True, kw_only=True):
+    """One joint point of the path: thresholds and the harmful answers counted among the n certify rows.
+
+    A tier answers when its score >= its threshold.
+    """
+
+    device: float
+    edge: float
+    harmful: int
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """What is certified at one alpha.
+
+    `point` indexes `Certificate.path`; None: not certifiable, all goes to the cloud, and `rows_needed` certify rows
+    would do if none of them were harmful. `share` is where the certify rows were answered.
+    """
+
+    alpha: float
+    point: int | None
+    share: dict[Tier, float]
+    rows_needed: int | None = None
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """ "Answers given below the cloud cost at most alpha of its accuracy, with confidence `confidence`."
+
+    All levels hold together. `path` was ordered on tuning rows, then tested in that order on `n` certify rows.
+    `bound` maps what the statement is about (packages, heads, rows of each role) to its SHA-256.
+    """
+
+    risk: Literal["harm"]
+    confidence: float
+    n: int
+    path: tuple[Tested, ...]
+    levels: tuple[Level, ...]
+    out_of_scope_share: float
+    bound: dict[str, str]
+
+    def thresholds(self, alpha: float) -> tuple[float, float] | None:
+        """(device, edge) thresholds certified at exactly this alpha, or None."""
+        for level in self.levels:
+            if level.alpha == alpha and level.point is not None:
+                tested = self.path[level.point]
+                return tested.device, tested.edge
+        return None
+
+    @property
+    def certified_alphas(self) -> tuple[float, ...]:
+        """The alphas that are certified, ascending."""
+        return tuple(level.alpha for level in self.levels if level.point is not None)

@@ -1,0 +1,90 @@
+"""The records that travel between tiers: Request, Prediction, Decision; and the names of tiers, roles and reasons.
+
+Not here: bytes on the wire (`protocols`), the certificate's proof (`certificate`).
+Invariant: records are frozen and JSON-able; a Prediction always says who answered and why.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Tier(StrEnum):
+    """Where a rung stands, from the text upward."""
+
+    DEVICE = "device"
+    EDGE = "edge"
+    CLOUD = "cloud"
+
+
+TIERS: tuple[Tier, ...] = tuple(Tier)
+
+
+class Role(StrEnum):
+    """What a row is for. Each row has exactly one role, kept by its hash."""
+
+    TRAIN = "train"  # fits weights
+    VALIDATION = "validation"  # stops training and chooses
+    TUNING = "tuning"  # a third of the calibration rows: temperature, score head, order of the points
+    CERTIFY = "certify"  # the other calibration rows: certify, and nothing else
+    TEST = "test"  # read once, at the end
+
+
+class Reason(StrEnum):
+    """Why the answer comes from where it comes."""
+
+    SCORE = "score"  # the score met the operating point's threshold
+    TOP = "top"  # the highest rung answers whatever is left
+    NO_UPSTREAM = "no_upstream"  # no higher tier was given
+    DEADLINE = "deadline"  # no time left to ask higher, or the try ran out of time
+    UPSTREAM_DOWN = "upstream_down"  # every higher tier failed just now
+    BREAKER_OPEN = "breaker_open"  # every higher tier is known to be down, so none was asked
+
+
+DEGRADED = frozenset({Reason.DEADLINE, Reason.UPSTREAM_DOWN, Reason.BREAKER_OPEN})
+"""Answers given because a higher tier was out of reach: outside the certificate, and counted."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one request was answered.
+
+    `point` is the alpha of the certified operating point in use (None: none is certified, all goes up).
+    `certified` is true when the certificate covers this answer; `tiers_tried` is in order; `ms` is wall time.
+    """
+
+    reason: Reason
+    point: float | None = None
+    certificate: str | None = None
+    certified: bool = False
+    degraded: bool = False
+    tiers_tried: tuple[str, ...] = ()
+    ms: float = 0.0
+    redactions: int = 0
+    truncated: bool = False
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer.
+
+    `score` in [0, 1] is the estimated chance that the label is right; `scores` maps each label to its
+    temperature-scaled probability; `package` is the id of the model package that answered.
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+    tier: Tier
+    package: str
+    decision: Decision
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One text on its way up, with what it must be answered under.
+
+    `release` and `point` are chosen on the entry node and travel; a higher node may be stricter, never laxer.
+    """
+
+    text: str
+    release: str | None = None
+    point: float | None = None
+    deadline_ms: float = 500.0

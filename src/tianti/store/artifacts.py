@@ -1,0 +1,106 @@
+"""Artifacts of pipeline stages: one folder a key, committed by one rename under a per-key lock.
+
+Not here: what a key is made of (`pipeline`). Invariants: a folder below `artifacts/` is complete; two processes that
+build the same key build it once; a process killed at any instant leaves only a `.tmp-` folder, which is swept.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from tianti.errors import StoreError
+from tianti.store.files import write_atomic
+
+
+class ArtifactStore:
+    """Folders by key, and named pointers, below one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._artifacts = root / "artifacts"
+        self._locks = root / "locks"
+        self._pointers = root / "pointers"
+
+    def get(self, key: str) -> Path | None:
+        """The folder of a key, or None."""
+        folder = self._artifacts / key
+        return folder if folder.is_dir() else None
+
+    def build(self, key: str, fill: Callable[[Path], None]) -> tuple[Path, bool]:
+        """The folder of a key, filled by `fill(temporary folder)` unless it is there already.
+
+        Returns:
+            The folder, and whether it had been there.
+
+        Raises:
+            StoreError: the disk is full or cannot be written. What `fill` raises passes through; nothing is kept.
+        """
+        if (folder := self.get(key)) is not None:
+            return folder, True
+        with self._lock(key):
+            if (folder := self.get(key)) is not None:  # another process was first
+                return folder, True
+            self._sweep(key)
+            temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{key}-", dir=self._artifacts))
+            try:
+                fill(temporary)
+                _fsync_tree(temporary)
+                os.replace(temporary, self._artifacts / key)
+            except OSError as error:
+                raise StoreError(f"cannot write below {self.root}: {error}; free space or choose another disk") from error
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        return self._artifacts / key, False
+
+    def keys(self) -> list[str]:
+        """Keys of all complete artifacts."""
+        if not self._artifacts.is_dir():
+            return []
+        return sorted(folder.name for folder in self._artifacts.iterdir() if not folder.name.startswith("."))
+
+    def remove(self, key: str) -> int:
+        """Remove an artifact; returns the bytes freed."""
+        folder = self._artifacts / key
+        freed = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        with self._lock(key):
+            doomed = self._artifacts / f".tmp-{key}-removed"
+            os.replace(folder, doomed)  # one rename, so that no reader sees half an artifact
+            shutil.rmtree(doomed)
+        return freed
+
+    def point(self, name: str, value: str) -> None:
+        """Move a named pointer."""
+        write_atomic(self._pointers / name, value.encode())
+
+    def pointed(self, name: str) -> str | None:
+        """Where a named pointer points, or None."""
+        path = self._pointers / name
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+    @contextmanager
+    def _lock(self, key: str) -> Iterator[None]:
+        try:
+            self._artifacts.mkdir(parents=True, exist_ok=True)
+            self._locks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make folders below {self.root}: {error}") from error
+        # the operating system drops the lock when its holder dies, kill -9 included
+        with FileLock(self._locks / f"{key}.lock"):
+            yield
+
+    def _sweep(self, key: str) -> None:
+        """Remove what a killed process left of this key; its lock is ours, so nobody is writing there."""
+        for left in self._artifacts.glob(f".tmp-{key}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _fsync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())

@@ -1,0 +1,59 @@
+"""Files that are whole or absent, and their hashes.
+
+Not here: what the bytes mean. Invariant: a reader never sees half a file, also after a power cut.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from tianti.errors import StoreError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole: temporary name, fsync, rename.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written.
+    """
+    handle, name = -1, ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp's 0600 would keep other users of the machine from reading a release
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        if name and os.path.exists(name):
+            os.unlink(name)
+        raise StoreError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+
+
+def canonical_json(value: object) -> bytes:
+    """The one JSON text of a value: sorted keys, no blanks; what hashes are taken of."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def sha256_bytes(content: bytes) -> str:
+    """SHA-256 as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_tree(folder: Path) -> str:
+    """SHA-256 over every file below a folder: names and bytes, in sorted order."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listing = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+    return sha256_bytes(canonical_json(listing))

@@ -1,0 +1,92 @@
+"""Stages are kept by what they were made from, and a killed run goes on where it was."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from tianti.pipeline import Stage, StageContext, StageDone
+from tianti.pipeline.run import run_stages
+from tianti.spec.ladder import LadderSpec, parse_spec
+from tianti.store import ArtifactStore
+
+SPEC = parse_spec("name: x\ndata: {train: a}\n")
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.done: list[StageDone] = []
+
+    def started(self, stage: str) -> None: ...
+    def progressed(self, stage: str, done: int, total: int, note: str) -> None: ...
+    def finished(self, done: StageDone) -> None:
+        self.done.append(done)
+
+
+def write_one(context: StageContext) -> None:
+    (context.out / "value").write_text(context.spec.name, encoding="utf-8")
+
+
+def write_two(context: StageContext) -> None:
+    value = (context.inputs["one"] / "value").read_text(encoding="utf-8")
+    (context.out / "value").write_text(value * 2, encoding="utf-8")
+
+
+STAGES = [
+    Stage("one", write_one, parts=lambda spec, base: spec.name),
+    Stage("two", write_two, needs=("one",), parts=lambda spec, base: spec.prices),
+]
+
+
+def run(tmp_path: Path, spec: LadderSpec = SPEC) -> tuple[str, list[bool]]:
+    folders, timeline = run_stages(STAGES, spec, tmp_path, ArtifactStore(tmp_path / "store"), Heard())
+    return (folders["two"] / "value").read_text(encoding="utf-8"), [done.cached for done in timeline]
+
+
+def test_an_unchanged_run_does_nothing_again(tmp_path: Path) -> None:
+    assert run(tmp_path) == ("xx", [False, False])
+    assert run(tmp_path) == ("xx", [True, True])
+
+
+def test_only_what_depends_on_a_change_is_done_again(tmp_path: Path) -> None:
+    run(tmp_path)
+    dearer = msgspec.structs.replace(SPEC, prices=msgspec.structs.replace(SPEC.prices, cloud=9.0))
+    assert run(tmp_path, dearer) == ("xx", [True, False])
+    renamed = msgspec.structs.replace(SPEC, name="y")
+    assert run(tmp_path, renamed) == ("yy", [False, False])
+    reseeded = msgspec.structs.replace(SPEC, seed=1)
+    assert run(tmp_path, reseeded) == ("xx", [False, False])
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.pipeline.test_run import Heard, SPEC, Stage, write_one, write_two
+from tianti.pipeline.run import run_stages
+from tianti.store import ArtifactStore
+
+def hang(context):
+    (context.out / "value").write_text("half")
+    print("in two", flush=True)
+    time.sleep(60)
+
+root = Path(sys.argv[1])
+stages = [Stage("one", write_one, parts=lambda spec, base: spec.name), Stage("two", hang, needs=("one",))]
+run_stages(stages, SPEC, root, ArtifactStore(root / "store"), Heard())
+"""
+
+
+def test_after_kill_9_the_earlier_stages_are_reused(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    command = [sys.executable, str(script), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"in two\n"
+        process.send_signal(signal.SIGKILL)
+    assert run(tmp_path) == ("xx", [True, False])
