@@ -1,0 +1,8 @@
+"""The sample data that comes with Tianti: a bilingual assistant's intents, to try a whole ladder on without downloads.
+
+Not here: reading data sets (`tianti.data`). Invariant: everything is written for Tianti and generated from a seed.
+"""
+
+from tianti.data.sample.generate import write_sample
+
+__all__ = ["write_sample"]
