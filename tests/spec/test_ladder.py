@@ -23,7 +23,7 @@ def test_the_specification_of_the_design_is_read() -> None:
     assert spec.device.size_bytes == 1_500_000
     assert spec.device.latency_ms == 2.0
     assert spec.certificate.alphas == (0.005, 0.01, 0.02)
-    assert spec.certificate.delta == 0.05
+    assert spec.certificate.confidence_share == 0.95
 
 
 def test_defaults_are_enough() -> None:

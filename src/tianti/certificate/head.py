@@ -13,7 +13,7 @@ from tianti.spec import ScoreHead
 MIN_OF_EACH = 10
 """Right and wrong answers there must be, each, before weights are fitted."""
 _TEMPERATURES = (0.05, 20.0)
-_PENALTY = 1.0  # L2 on weights of standardised features; the bias is free
+_PENALTY = 5.0  # L2 on weights of standardised features; the bias is free
 
 
 def fit_head(
@@ -28,7 +28,7 @@ def fit_head(
     `truth` [rows] indexes the model's labels, -1 = out of scope. Rows whose logits are not finite teach nothing
     (they always escalate).
     """
-    usable = np.isfinite(logits).all(axis=1)
+    usable = np.isfinite(logits).all(axis=1) & (logits.shape[1] > 1)
     logits, tokens, unknown, truth = logits[usable], tokens[usable], unknown[usable], truth[usable]
     known = truth >= 0
     head = ScoreHead(temperature=fit_temperature(logits[known], truth[known]))

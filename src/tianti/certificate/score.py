@@ -7,8 +7,8 @@ Invariant: what cannot be read (NaN, infinite, fewer than two logits) gets score
 """
 
 import math
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +33,7 @@ FEATURES = (
 _CERTAIN = 1e-12  # 1 - p1 is not taken below this, so that features stay finite
 
 
-class Evidence(NamedTuple):
+class Evidence(msgspec.Struct, frozen=True):
     """What one row of logits says. `probabilities` float64 [labels] are temperature-scaled and sum to 1."""
 
     index: int
@@ -43,7 +43,7 @@ class Evidence(NamedTuple):
     energy: float
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True):
     """One answer: `index` into the model's labels, REJECTED or UNUSABLE; `score` in [0, 1].
 
     `score` estimates the chance that the label (out of scope included) is right.
@@ -55,13 +55,26 @@ class Reading(NamedTuple):
     energy: float
 
 
+class Readings(msgspec.Struct, frozen=True):
+    """Many answers of one model: `index` int64, `score` and `energy` float64, each [rows]."""
+
+    index: NDArray[np.int64]
+    score: NDArray[np.float64]
+    energy: NDArray[np.float64]
+
+    def right(self, truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which answers are right; truth indexes the model's labels, REJECTED (-1) = out of scope."""
+        right: NDArray[np.bool_] = self.index == truth
+        return right
+
+
 def examine(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: int) -> Evidence | None:
     """The features of one row of logits [labels], in the order of FEATURES; None where they cannot be used."""
     if len(logits) < 2:
         return None
-    index = int(logits.argmax())  # the first NaN, if there is one
+    index = int(logits.argmax())  # a NaN, if there is one
     top = float(logits[index])
-    if not math.isfinite(top):
+    if not math.isfinite(top - float(logits[logits.argmin()])):
         return None
     below = np.subtract(logits, top, dtype=np.float64)
     energy = top + math.log(np.add.reduce(np.exp(below)))
@@ -70,8 +83,6 @@ def examine(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: 
     total = float(np.add.reduce(probabilities))
     probabilities /= total
     negative_entropy = float(probabilities.dot(below)) - math.log(total)
-    if not math.isfinite(negative_entropy):  # a logit of -inf
-        return None
     first = 1.0 / total
     below[index] = -math.inf
     second = float(below[below.argmax()])  # faster than a maximum
@@ -98,20 +109,32 @@ def examine(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: 
 def read(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: int) -> Reading:
     """Label and score of one row of logits [labels].
 
-    A head without weights scores the margin p1 - p2, and 0.0 where the text is rejected.
+    A head without weights scores the margin p1 - p2, and 0.0 where the text is rejected. Logits that cannot be used
+    give UNUSABLE and 0.0: the caller escalates, and has no label to answer with.
     """
     evidence = examine(head, logits, tokens, unknown)
     if evidence is None:
         return Reading(UNUSABLE, 0.0, np.zeros(len(logits)), -math.inf)
-    index, features, probabilities, margin, energy = evidence
     if head.weights:
         total = head.bias
-        for weight, feature in zip(head.weights, features, strict=True):
+        for weight, feature in zip(head.weights, evidence.features, strict=True):
             total += weight * feature
         score = _sigmoid(total)
     else:
-        score = margin if index != REJECTED else 0.0
-    return Reading(index, score, probabilities, energy)
+        score = evidence.margin if evidence.index != REJECTED else 0.0
+    return Reading(evidence.index, score, evidence.probabilities, evidence.energy)
+
+
+def read_many(
+    head: ScoreHead, logits: NDArray[np.float32], tokens: NDArray[np.int64], unknown: NDArray[np.int64]
+) -> Readings:
+    """Read logits [rows, labels] row by row, exactly as the device does."""
+    rows = [read(head, *row) for row in zip(logits, tokens.tolist(), unknown.tolist(), strict=True)]
+    return Readings(
+        np.array([row.index for row in rows], dtype=np.int64),
+        np.array([row.score for row in rows], dtype=np.float64),
+        np.array([row.energy for row in rows], dtype=np.float64),
+    )
 
 
 def _sigmoid(x: float) -> float:

@@ -19,6 +19,7 @@ from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.gates import failures
 from tianti.pipeline.run import Listener, run_stages
 from tianti.pipeline.stages import ladder_stages
+from tianti.pipeline.stages.evaluate import read_evaluation
 from tianti.pipeline.workspace import RunRecord, Workspace
 from tianti.spec import Certificate
 from tianti.spec.ladder import LadderSpec, load_spec
@@ -78,7 +79,7 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
         folders, timeline = run_stages(stages, spec, path.parent, workspace.store, log)
         for line in describe(read_report(folders["prepare"])):
             console.said(line)
-        evaluation = msgspec.json.decode((folders["evaluate"] / "evaluation.json").read_bytes(), type=Evaluation)
+        evaluation = read_evaluation(folders["evaluate"])
         release = read_release(folders["release"])
         record = RunRecord(
             run=folder.name,

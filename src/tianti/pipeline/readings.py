@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate.score import REJECTED, Reading, read
+from tianti.certificate import REJECTED, Readings, read_many
 from tianti.data import Row
 from tianti.package import read_package
 from tianti.pipeline.contract import Progress
@@ -32,20 +32,9 @@ class Outputs:
     unknown: NDArray[np.int64]
     truncated: NDArray[np.bool_]
 
-    def save(self, path: Path) -> None:
-        """Write as .npz."""
-        np.savez(path, logits=self.logits, tokens=self.tokens, unknown=self.unknown, truncated=self.truncated)
-
-    @classmethod
-    def load(cls, path: Path) -> "Outputs":
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            return cls(file["logits"], file["tokens"], file["unknown"], file["truncated"])
-
-    def read(self, head: ScoreHead) -> list[Reading]:
+    def read(self, head: ScoreHead) -> Readings:
         """Label and score of every row."""
-        rows = zip(self.logits, self.tokens.tolist(), self.unknown.tolist(), strict=True)
-        return [read(head, *row) for row in rows]
+        return read_many(head, self.logits, self.tokens, self.unknown)
 
 
 def run_package(folder: Path, texts: Sequence[str], progress: Progress) -> Outputs:
@@ -70,13 +59,3 @@ def truth_of(rows: Sequence[Row], labels: tuple[str, ...]) -> NDArray[np.int64]:
     """The index of each row's label; REJECTED for an out-of-scope row."""
     index = {label: position for position, label in enumerate(labels)}
     return np.array([index.get(row.label, REJECTED) for row in rows], dtype=np.int64)
-
-
-def rightness(readings: Sequence[Reading], truth: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each final label, rejection included, is right."""
-    return np.array([reading.index for reading in readings], dtype=np.int64) == truth
-
-
-def scores(readings: Sequence[Reading]) -> NDArray[np.float64]:
-    """The score of each reading."""
-    return np.array([reading.score for reading in readings])

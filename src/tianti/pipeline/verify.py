@@ -7,14 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from tianti.certificate import Readings, recheck, void_reason
-from tianti.certificate.score import REJECTED
+from tianti.certificate import REJECTED, Answers, recheck, void_reason
 from tianti.data import read_table
 from tianti.data.read import Columns
 from tianti.errors import IntegrityError
 from tianti.package import Release, read_release, verify_release
 from tianti.pipeline.evaluation import LevelEvaluation
-from tianti.pipeline.readings import rightness, run_package, scores, truth_of
+from tianti.pipeline.readings import run_package, truth_of
 from tianti.pipeline.stages.evaluate import evaluate_levels
 from tianti.spec import TIERS
 from tianti.spec.ladder import PriceSpec
@@ -99,15 +98,15 @@ def _own_rows(release: Release, data: Path, text: str, label: str) -> OwnRows:
     record = release.record
     rows = read_table(str(data), Path(), Columns(text=text, label=label), None)
     truth = truth_of(rows, record.labels)
-    readings = []
+    answers = {}
     for tier in TIERS:
         outputs = run_package(release.package(tier).folder, [row.text for row in rows], lambda done, total, note: None)
         said = outputs.read(record.heads[tier])
-        readings.append(Readings(scores(said), rightness(said, truth)))
+        answers[tier] = Answers(said.score, said.right(truth))
     outside = int((truth == REJECTED).sum())
     return OwnRows(
         n=len(rows),
         out_of_scope_share=outside / len(rows),
         void=void_reason(record.certificate, outside, len(rows)),
-        levels=evaluate_levels(record.certificate, dict(zip(TIERS, readings, strict=True)), PriceSpec(**record.prices)),
+        levels=evaluate_levels(record.certificate, answers, PriceSpec(**record.prices)),
     )

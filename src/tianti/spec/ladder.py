@@ -51,8 +51,8 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class FitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How weights are fitted. None means: the default of the model that is fitted."""
 
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    optimizer: Literal["adamw", "adam", "sgd"] | None = None
+    schedule: Literal["cosine", "linear", "constant"] | None = None
     learning_rate: float | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -107,9 +107,9 @@ class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return tuple(sorted({units.share(level, "certificate.levels") for level in self.levels}))
 
     @property
-    def delta(self) -> float:
-        """1 - confidence."""
-        return round(1.0 - units.share(self.confidence, "certificate.confidence"), 12)
+    def confidence_share(self) -> float:
+        """The confidence as a share."""
+        return units.share(self.confidence, "certificate.confidence")
 
 
 class EvaluateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,7 +211,7 @@ def _check_values(spec: LadderSpec) -> None:
             raise SpecError(f"{key}.student: expected {choices}, encoder:N or module:function, got {kind!r}")
     if not spec.certificate.alphas or spec.certificate.alphas[0] <= 0:
         raise SpecError("certificate.levels: expected at least one level above 0%")
-    if not 0 < spec.certificate.delta < 1:
+    if not 0 < spec.certificate.confidence_share < 1:
         raise SpecError(f"certificate.confidence: expected between 0% and 100%, got {spec.certificate.confidence!r}")
     for key in ("min_accuracy", "min_slice_accuracy"):
         value = getattr(spec.evaluate, key)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from tianti.certificate import Readings, certify, fit_head, order_points
-from tianti.certificate.score import REJECTED
+from tianti.certificate import REJECTED, Answers, LadderAnswers, certify, fit_head, order_points
 from tianti.data import Prepared, read_prepared, row_key
 from tianti.package import read_package
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.readings import Outputs, rightness, run_package, scores, truth_of
+from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.spec import TIERS, Certificate, Role, ScoreHead, Tier
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
@@ -32,13 +31,14 @@ def run(context: StageContext) -> None:
         tier: fit_head(said.logits, said.tokens, said.unknown, truth, prepared.out_of_scope is not None)
         for tier, said in tuning.items()
     }
-    path = order_points(*_readings(tuning, heads, prepared, Role.TUNING), spec.prices.edge, spec.prices.cloud)
+    alphas, prices = spec.certificate.alphas, spec.prices
+    points = order_points(_answers(tuning, heads, prepared, Role.TUNING), alphas, prices.edge, prices.cloud)
     certificate = certify(
-        *_readings(proving, heads, prepared, Role.CERTIFY),
-        path=path,
-        alphas=spec.certificate.alphas,
-        delta=spec.certificate.delta,
-        out_of_scope_share=_out_of_scope_share(prepared),
+        points,
+        _answers(proving, heads, prepared, Role.CERTIFY),
+        alphas,
+        spec.certificate.confidence_share,
+        out_of_scope_rows=sum(row.label == prepared.out_of_scope for row in prepared.rows[Role.CERTIFY]),
         bound=_bound(packages, heads, prepared),
     )
     write_atomic(context.out / CERTIFICATE, canonical_json(certificate))
@@ -59,18 +59,12 @@ def _run_all(
     return {tier: run_package(folder, texts, context.progress) for tier, folder in packages.items()}
 
 
-def _readings(
+def _answers(
     outputs: dict[Tier, Outputs], heads: dict[Tier, ScoreHead], prepared: Prepared, role: Role
-) -> tuple[Readings, Readings, Readings]:
+) -> LadderAnswers:
     truth = truth_of(prepared.rows[role], prepared.labels)
     said = {tier: outputs[tier].read(heads[tier]) for tier in TIERS}
-    device, edge, cloud = (Readings(scores(said[tier]), rightness(said[tier], truth)) for tier in TIERS)
-    return device, edge, cloud
-
-
-def _out_of_scope_share(prepared: Prepared) -> float:
-    truth = truth_of(prepared.rows[Role.CERTIFY], prepared.labels)
-    return float((truth == REJECTED).mean()) if len(truth) else 0.0
+    return {tier: Answers(readings.score, readings.right(truth)) for tier, readings in said.items()}
 
 
 def _bound(packages: dict[Tier, Path], heads: dict[Tier, ScoreHead], prepared: Prepared) -> dict[str, str]:

@@ -6,12 +6,23 @@ Not here: gates (`gates`), pictures (`report`). Invariant: nothing is chosen on 
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate import Readings, realise, reliability, risk_coverage, void_reason
-from tianti.certificate.score import REJECTED, Reading
-from tianti.data import Prepared, Row, read_prepared
+from tianti.certificate import (
+    REJECTED,
+    Answers,
+    LadderAnswers,
+    Readings,
+    decide,
+    rejected_share,
+    reliability,
+    risk_coverage,
+    void_reason,
+)
+from tianti.compression import measure_latency
+from tianti.data import Prepared, read_prepared
 from tianti.package import read_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.evaluation import (
@@ -23,16 +34,18 @@ from tianti.pipeline.evaluation import (
     TierEvaluation,
 )
 from tianti.pipeline.gates import served_level
-from tianti.pipeline.readings import Outputs, rightness, run_package, scores, truth_of
+from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.stages.certify import read_certificate
 from tianti.runtimes.onnx import OnnxRuntime
-from tianti.spec import TIERS, Certificate, Role, ScoreHead, Tier
+from tianti.spec import TIERS, Certificate, Role, Tier
 from tianti.spec.ladder import LadderSpec, PriceSpec
 from tianti.store import canonical_json, write_atomic
 
 _TIMED_TEXTS = 300
 _CURVE_POINTS = 200
 _CONFUSIONS = 12
+
+EVALUATION = "evaluation.json"
 
 
 def run(context: StageContext) -> None:
@@ -41,95 +54,102 @@ def run(context: StageContext) -> None:
     certificate, heads = read_certificate(context.inputs["certify"])
     rows = prepared.rows[Role.TEST]
     truth = truth_of(rows, prepared.labels)
-    readings, tiers = {}, {}
+    answers, tiers = {}, {}
     for tier in TIERS:
         folder = context.inputs[f"package-{tier}"]
         outputs = run_package(folder, [row.text for row in rows], context.progress)
         said = outputs.read(heads[tier])
-        readings[tier] = Readings(scores(said), rightness(said, truth))
-        tiers[tier] = _evaluate_tier(folder, outputs, said, heads[tier], truth, prepared)
-    levels = evaluate_levels(certificate, readings, context.spec.prices)
+        answers[tier] = Answers(said.score, said.right(truth))
+        tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared)
+    levels = evaluate_levels(certificate, answers, context.spec.prices)
+    outside = int((truth == REJECTED).sum())
     evaluation = Evaluation(
         n=len(rows),
-        out_of_scope=int((truth == REJECTED).sum()),
+        out_of_scope=outside,
         tiers=tiers,
         levels=levels,
-        slices=_slices(rows, context.spec.evaluate.slices, _right_at(served_level(levels), certificate, readings)),
+        slices=_slices(prepared, context.spec.evaluate.slices, answers, certificate.thresholds(served_level(levels).alpha)),
         cloud_cost_per_1000=context.spec.prices.cloud,
-        void=void_reason(certificate, int((truth == REJECTED).sum()), len(rows)),
+        void=void_reason(certificate, outside, len(rows)),
     )
-    write_atomic(context.out / "evaluation.json", canonical_json(evaluation))
+    write_atomic(context.out / EVALUATION, canonical_json(evaluation))
 
 
-def _evaluate_tier(
-    folder: Path,
-    outputs: Outputs,
-    said: list[Reading],
-    head: ScoreHead,
-    truth: NDArray[np.int64],
-    prepared: Prepared,
-) -> TierEvaluation:
-    package = read_package(folder)
-    right, in_scope = rightness(said, truth), truth != REJECTED
-    coverage, risk = risk_coverage(scores(said), right, points=_CURVE_POINTS)
-    raw = _softmax_top(outputs.logits)
-    best = outputs.logits.argmax(axis=1)
-    return TierEvaluation(
-        package=package.id,
-        architecture=package.manifest.lineage.get("architecture", ""),
-        accuracy=float(right.mean()),
-        accuracy_in_scope=float((best == truth)[in_scope].mean()),
-        macro_f1=_macro_f1(np.array([reading.index for reading in said]), truth),
-        size_bytes=package.manifest.size_bytes,
-        latency_ms=_latency(folder, [row.text for row in prepared.rows[Role.TEST]]),
-        truncated=int(outputs.truncated.sum()),
-        rejected_at_5=_rejected_at_5(np.array([reading.energy for reading in said]), in_scope),
-        before=Reliability(*reliability(raw, best == truth)),
-        after=Reliability(*reliability(scores(said), right)),
-        confusions=_confusions(said, truth, prepared),
-        coverage=coverage.tolist(),
-        risk=risk.tolist(),
-    )
+def read_evaluation(folder: Path) -> Evaluation:
+    """What this stage wrote."""
+    return msgspec.json.decode((folder / EVALUATION).read_bytes(), type=Evaluation)
 
 
-def evaluate_levels(
-    certificate: Certificate, readings: dict[Tier, Readings], prices: PriceSpec
-) -> list[LevelEvaluation]:
+def evaluate_levels(certificate: Certificate, answers: LadderAnswers, prices: PriceSpec) -> list[LevelEvaluation]:
     """What the ladder does on these rows at each level; everything goes to the cloud where none is certified."""
     found = []
     for level in certificate.levels:
-        at = realise(certificate.thresholds(level.alpha), *(readings[tier] for tier in TIERS))
+        outcome = decide(answers, certificate.thresholds(level.alpha))
+        share = outcome.share
         found.append(
             LevelEvaluation(
                 alpha=level.alpha,
                 certified=level.point is not None,
                 rows_needed=level.rows_needed,
-                share=at.share,
-                test_n=at.n,
-                test_harm=at.harm,
-                test_accuracy=at.accuracy,
+                share=share,
+                test_n=outcome.n,
+                test_harm=outcome.harm,
+                test_accuracy=outcome.accuracy,
                 # a request that the cloud answers has passed the edge
-                cost_per_1000=(at.share[Tier.EDGE] + at.share[Tier.CLOUD]) * prices.edge
-                + at.share[Tier.CLOUD] * prices.cloud,
+                cost_per_1000=(share[Tier.EDGE] + share[Tier.CLOUD]) * prices.edge + share[Tier.CLOUD] * prices.cloud,
             )
         )
     return found
 
 
-def _right_at(
-    level: LevelEvaluation, certificate: Certificate, readings: dict[Tier, Readings]
-) -> NDArray[np.bool_]:
-    return realise(certificate.thresholds(level.alpha), *(readings[tier] for tier in TIERS)).right
+def _evaluate_tier(
+    folder: Path, outputs: Outputs, said: Readings, truth: NDArray[np.int64], prepared: Prepared
+) -> TierEvaluation:
+    package = read_package(folder)
+    right, in_scope = said.right(truth), truth != REJECTED
+    best = outputs.logits.argmax(axis=1)
+    coverage, risk = (_thin(curve) for curve in risk_coverage(said.score, right))
+    texts = [row.text for row in prepared.rows[Role.TEST][:_TIMED_TEXTS]]
+    return TierEvaluation(
+        package=package.id,
+        architecture=package.manifest.lineage.get("architecture", ""),
+        accuracy=float(right.mean()),
+        accuracy_in_scope=float((best == truth)[in_scope].mean()),
+        macro_f1=_macro_f1(said.index, truth),
+        size_bytes=package.manifest.size_bytes,
+        latency_ms=measure_latency(OnnxRuntime(package).run, texts),
+        truncated=int(outputs.truncated.sum()),
+        rejected_at_5=None if in_scope.all() else rejected_share(said.energy, ~in_scope),
+        before=_reliability(_softmax_top(outputs.logits), best == truth),
+        after=_reliability(said.score, right),
+        confusions=_confusions(said, truth, prepared),
+        coverage=coverage,
+        risk=risk,
+    )
 
 
-def _slices(rows: list[Row], columns: tuple[str, ...], right: NDArray[np.bool_]) -> list[SliceEvaluation]:
-    found = []
+def _slices(
+    prepared: Prepared, columns: tuple[str, ...], answers: LadderAnswers, thresholds: tuple[float, float] | None
+) -> list[SliceEvaluation]:
+    rows, found = prepared.rows[Role.TEST], []
     for column in columns:
         values = np.array([row.group.get(column, "") for row in rows])
         for value in sorted(set(values.tolist())):
             here = values == value
-            found.append(SliceEvaluation(column=column, value=value, n=int(here.sum()), accuracy=float(right[here].mean())))
+            part = {tier: Answers(said.score[here], said.right[here]) for tier, said in answers.items()}
+            outcome = decide(part, thresholds)
+            found.append(SliceEvaluation(column=column, value=value, n=outcome.n, accuracy=outcome.accuracy))
     return found
+
+
+def _thin(curve: NDArray[np.float64]) -> list[float]:
+    """At most _CURVE_POINTS of a curve's points, its ends included."""
+    return curve[np.unique(np.linspace(0, len(curve) - 1, _CURVE_POINTS).astype(np.int64))].round(5).tolist()
+
+
+def _reliability(score: NDArray[np.float64], right: NDArray[np.bool_]) -> Reliability:
+    found = reliability(score, right)
+    return Reliability(found.error, found.score.tolist(), found.right.tolist(), found.rows.tolist())
 
 
 def _softmax_top(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -146,26 +166,12 @@ def _macro_f1(answered: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
     return float(np.mean(found))
 
 
-def _rejected_at_5(energy: NDArray[np.float64], in_scope: NDArray[np.bool_]) -> float | None:
-    """Share of out-of-scope rows below the 5 % quantile of the in-scope rows' energy."""
-    if in_scope.all() or not in_scope.any():
-        return None
-    return float((energy[~in_scope] < np.quantile(energy[in_scope], 0.05)).mean())
-
-
-def _latency(folder: Path, texts: list[str]) -> dict[str, float]:
-    """p50 and p99 of one text on one core, tokenisation included, in milliseconds."""
-    from tianti.compression import measure_latency
-
-    return measure_latency(OnnxRuntime(read_package(folder)).run, texts[:_TIMED_TEXTS])
-
-
-def _confusions(said: list[Reading], truth: NDArray[np.int64], prepared: Prepared) -> list[Confusion]:
+def _confusions(said: Readings, truth: NDArray[np.int64], prepared: Prepared) -> list[Confusion]:
     names = {**dict(enumerate(prepared.labels)), REJECTED: prepared.out_of_scope or ""}
     pairs = Counter(
-        (names[wanted], names.get(reading.index, "(unusable)"))
-        for reading, wanted in zip(said, truth.tolist(), strict=True)
-        if reading.index != wanted
+        (names[wanted], names.get(answered, "(unusable)"))
+        for answered, wanted in zip(said.index.tolist(), truth.tolist(), strict=True)
+        if answered != wanted
     )
     return [Confusion(truth=pair[0], answer=pair[1], count=count) for pair, count in pairs.most_common(_CONFUSIONS)]
 

@@ -11,8 +11,8 @@ import tianti
 from tianti.data import read_prepared, read_report
 from tianti.package import ReleaseRecord, read_package, write_release
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.stages.certify import read_certificate
+from tianti.pipeline.stages.evaluate import read_evaluation
 from tianti.spec import TIERS
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
@@ -25,13 +25,13 @@ def run_report(context: StageContext) -> None:
     context.progress(0, 1, "drawing")
     certificate, _ = read_certificate(context.inputs["certify"])
     cleaning = read_report(context.inputs["prepare"])
-    body = render_body(_evaluation(context), certificate, cleaning, context.spec)
+    body = render_body(read_evaluation(context.inputs["evaluate"]), certificate, cleaning, context.spec)
     write_atomic(context.out / "body.html", body.encode())
 
 
 def run_release(context: StageContext) -> None:
     """Write the release folder."""
-    spec, evaluation = context.spec, _evaluation(context)
+    spec, evaluation = context.spec, read_evaluation(context.inputs["evaluate"])
     certificate, heads = read_certificate(context.inputs["certify"])
     prepared = read_prepared(context.inputs["prepare"])
     folders = {tier: context.inputs[f"package-{tier}"] for tier in TIERS}
@@ -48,10 +48,6 @@ def run_release(context: StageContext) -> None:
         lineage={"spec": sha256_bytes(canonical_json(spec)), "tianti": tianti.__version__},
     )
     write_release(context.out, record, folders)
-
-
-def _evaluation(context: StageContext) -> Evaluation:
-    return msgspec.json.decode((context.inputs["evaluate"] / "evaluation.json").read_bytes(), type=Evaluation)
 
 
 def _parts(spec: LadderSpec, base: Path) -> object:

@@ -1,0 +1,59 @@
+"""What a set of rows got from every tier, and what follows when thresholds decide who answers.
+
+Not here: reading logits (`score`), choosing thresholds (`path`), testing a risk (`certify`).
+Invariant: a tier answers when score >= threshold, so a NaN score never answers; the cloud answers what is left.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tianti.spec import Tier
+
+NEVER = 2.0
+"""A threshold that no score reaches."""
+
+
+class Answers(NamedTuple):
+    """One tier on every row: score float64 [rows] and whether its final label is right, bool [rows]."""
+
+    score: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+
+LadderAnswers = Mapping[Tier, Answers]
+"""The same rows on every tier."""
+
+
+class Outcome(NamedTuple):
+    """What n rows come to. `harmful`: answered below the cloud and wrong, where the cloud is right."""
+
+    n: int
+    harmful: int
+    accuracy: float
+    share: dict[Tier, float]
+
+    @property
+    def harm(self) -> float:
+        """Share of all rows with a harmful answer: what a certificate bounds."""
+        return self.harmful / max(self.n, 1)
+
+
+def harm_of(answers: LadderAnswers, tier: Tier) -> NDArray[np.bool_]:
+    """Where an answer of this tier would be harmful: it is wrong and the cloud is right; bool [rows]."""
+    return ~answers[tier].right & answers[Tier.CLOUD].right
+
+
+def decide(answers: LadderAnswers, thresholds: tuple[float, float] | None) -> Outcome:
+    """Who answers each row at (device, edge) thresholds, and what comes of it; None: all rows go to the cloud."""
+    device, edge, cloud = answers[Tier.DEVICE], answers[Tier.EDGE], answers[Tier.CLOUD]
+    device_from, edge_from = thresholds or (NEVER, NEVER)
+    on_device = device.score >= device_from
+    on_edge = ~on_device & (edge.score >= edge_from)
+    right = np.where(on_device, device.right, np.where(on_edge, edge.right, cloud.right))
+    n, at_device, at_edge = len(right), int(on_device.sum()), int(on_edge.sum())
+    rows = max(n, 1)
+    share = {Tier.DEVICE: at_device / rows, Tier.EDGE: at_edge / rows, Tier.CLOUD: 1 - (at_device + at_edge) / rows}
+    return Outcome(n, int((cloud.right & ~right).sum()), int(right.sum()) / rows, share)

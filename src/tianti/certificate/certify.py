@@ -1,0 +1,107 @@
+"""Certify operating points: Learn-then-Test over a fixed path, and everything that reads a certificate back.
+
+Angelopoulos et al. 2021 (Learn then Test): points are tested in an order fixed beforehand, each by an exact binomial
+test on certify rows, until the first that fails; the last accepted one may be used, with no price for the number
+tested. Each of m levels is tested at delta / m, so that all of them hold together.
+Not here: choosing the order (`path`), which has seen only tuning rows.
+Invariant: what a level may claim follows from the certificate's own `path`, `n` and `confidence`; `recheck` shows it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from tianti.certificate.answers import LadderAnswers, decide
+from tianti.certificate.counts import binomial_cdf, same_share_p, smallest_n
+from tianti.errors import UsageError
+from tianti.spec import Certificate, Level, Tested, Tier
+
+VOID_BELOW_P = 0.001
+"""A share of out-of-scope rows as unlike the assumed one as this makes a certificate void."""
+
+
+def certify(
+    points: Sequence[tuple[float, float]],
+    answers: LadderAnswers,
+    alphas: Sequence[float],
+    confidence: float,
+    out_of_scope_rows: int,
+    bound: Mapping[str, str],
+) -> Certificate:
+    """Test `points`, in their order, on the certify rows, `out_of_scope_rows` of which are out of scope.
+
+    Raises:
+        UsageError: an alpha or the confidence is not between 0 and 1, or a threshold would admit a score of 0.0.
+    """
+    if not all(0.0 < value < 1.0 for value in (*alphas, confidence)):
+        raise UsageError(f"expected alphas and confidence between 0 and 1, got {tuple(alphas)} and {confidence}")
+    if not all(threshold > 0.0 for point in points for threshold in point):
+        raise UsageError("expected thresholds above 0: a score of 0.0 means that there is no answer")
+    n = len(answers[Tier.CLOUD].right)
+    path = tuple(Tested(device=p[0], edge=p[1], harmful=decide(answers, p).harmful) for p in points)
+    unique = sorted(set(alphas))
+    levels = []
+    for alpha in unique:
+        point, rows_needed = _claim(path, n, alpha, _delta_each(confidence, len(unique)))
+        share = decide(answers, None if point is None else points[point]).share
+        levels.append(Level(alpha=alpha, point=point, share=share, rows_needed=rows_needed))
+    return Certificate(
+        risk="harm",
+        confidence=confidence,
+        n=n,
+        path=path,
+        levels=tuple(levels),
+        out_of_scope_share=out_of_scope_rows / max(n, 1),
+        bound=dict(bound),
+    )
+
+
+def _delta_each(confidence: float, levels: int) -> float:
+    return round(1.0 - confidence, 12) / levels  # rounded: 1 - 0.95 leaves something behind in binary
+
+
+def _claim(path: Sequence[Tested], n: int, alpha: float, delta: float) -> tuple[int | None, int | None]:
+    """The last point accepted at one alpha, and, where too few rows are to blame for there being none, how many do."""
+    p_value = binomial_cdf(n, alpha)
+    accepted = next((i for i, tested in enumerate(path) if p_value[tested.harmful] > delta), len(path))
+    if accepted:
+        return accepted - 1, None
+    needed = smallest_n(alpha, delta)
+    return None, needed if n < needed else None
+
+
+def recheck(certificate: Certificate) -> list[str]:
+    """What the certificate claims otherwise than its own counts allow; empty when all is well."""
+    n, levels = certificate.n, certificate.levels
+    if not 0.0 < certificate.confidence < 1.0 or n < 0:
+        return [f"expected a confidence between 0 and 1 and rows, got {certificate.confidence} and {n}"]
+    wrong = [
+        f"point {i}: expected 0 to {n} harmful and thresholds above 0, got {tested}"
+        for i, tested in enumerate(certificate.path)
+        if not (0 <= tested.harmful <= n and tested.device > 0.0 and tested.edge > 0.0)
+    ]
+    if wrong:
+        return wrong
+    if len({level.alpha for level in levels}) < len(levels):
+        wrong.append("expected each alpha once")
+    for level in levels:
+        if not 0.0 < level.alpha < 1.0:
+            wrong.append(f"expected alphas between 0 and 1, got {level.alpha}")
+            continue
+        claim = _claim(certificate.path, n, level.alpha, _delta_each(certificate.confidence, len(levels)))
+        if (level.point, level.rows_needed) != claim:
+            wrong.append(
+                f"alpha {level.alpha:.2%}: the counts allow point {claim[0]} (rows needed: {claim[1]}), "
+                f"the certificate says {level.point} ({level.rows_needed})"
+            )
+    return wrong
+
+
+def void_reason(certificate: Certificate, out_of_scope_rows: int, n: int) -> str | None:
+    """Why the certificate says nothing about rows with this out-of-scope share; None where it does.
+
+    The assumed share was itself counted on `certificate.n` rows, so both counts are compared (Fisher's exact test).
+    """
+    assumed = round(certificate.out_of_scope_share * certificate.n)
+    if same_share_p(assumed, certificate.n, out_of_scope_rows, n) >= VOID_BELOW_P:
+        return None
+    seen = out_of_scope_rows / n
+    return f"out-of-scope share: assumed {100 * certificate.out_of_scope_share:.1f} %, seen {100 * seen:.1f} %"

@@ -1,0 +1,218 @@
+"""The ladder inside somebody's program: `load()` a release, then ask it, synchronously or not.
+
+The local model runs in the caller's thread. Only a text that has to climb goes to one private thread with an event
+loop, which is started for the first such text; a ladder without upstream never has one.
+Not here: who answers (`router`), HTTP (`runtimes.remote`), serving others (`serving`).
+Invariants: every text gets an answer or an exception of its own, and not after its deadline; importing this module
+loads no engine and no network library.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from tianti.errors import RunError, UsageError
+from tianti.package import find_release, read_release
+from tianti.router import Answer, Node, Upstream, check_point, conclude
+from tianti.spec import Prediction, Reason, Request, Tier
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from tianti.device.background import Background
+
+IN_FLIGHT = 8
+"""Texts of one `predict_many` that climb at the same time; the next one's clock starts when there is room."""
+_RELEASES = Path(".tianti") / "releases"
+
+
+class _Climbing(NamedTuple):
+    """A text on its way up: its answer to come, and what is known here if it comes too late."""
+
+    future: "Future[Prediction]"
+    here: Answer | RunError
+    started_s: float
+
+
+def load(
+    release: str | Path,
+    upstream: str | Sequence[str] | None = None,
+    *,
+    tier: Tier = Tier.DEVICE,
+    point: float | None = None,
+    deadline_ms: float = 500.0,
+) -> "Ladder":
+    """Make a release ready to answer.
+
+    Args:
+        release: a release's folder; or an id or `latest`, looked up in `.tianti/releases` of the current folder.
+        upstream: URL of the next higher node; of several, each is asked where those before it are out.
+        tier: the tier whose model runs here.
+        point: the alpha to answer under; default: 1 % if certified, else the nearest below, else the smallest.
+        deadline_ms: within which every text is answered, counted from its `predict`.
+
+    Raises:
+        PackageError: there is no such release, or it is malformed; an IntegrityError if its bytes are not its own.
+        UsageError: the point is not certified, a URL is not one, the deadline is not a time.
+    """
+    if not 0.0 < deadline_ms < float("inf"):
+        raise UsageError(f"deadline_ms: expected milliseconds above 0, got {deadline_ms}")
+    found = read_release(find_release(str(release), _RELEASES))
+    if point is not None:
+        check_point(found.record.certificate, point)
+    urls = [upstream] if isinstance(upstream, str) else list(upstream or ())
+    node = Node(found, tier, _ways(urls, found.record.name))
+    return Ladder(node, point, deadline_ms)
+
+
+def _ways(urls: list[str], model: str) -> list[Upstream]:
+    if not urls:
+        return []
+    from tianti.runtimes.remote import RemoteRung
+
+    return [Upstream(RemoteRung(url, model)) for url in urls]
+
+
+class Ladder:
+    """Answers texts, on this machine where the certificate allows it. Safe to use from several threads.
+
+    A context manager, `with` and `async with`; `close` it otherwise.
+    """
+
+    def __init__(self, node: Node, point: float | None, deadline_ms: float) -> None:
+        self._node = node
+        # all requests are alike but for their text, so what they are answered under is found once
+        self._terms = node.terms(Request(text="", point=point, deadline_ms=deadline_ms))
+        self._deadline_ms = deadline_ms
+        self._background: Background | None = None
+        self._closed = False
+
+    def predict(self, text: str) -> Prediction:
+        """Answer one text.
+
+        Raises:
+            UsageError: it is not a text, or the ladder is closed.
+            RunError: no tier gave a usable answer.
+        """
+        step = self._begin(text)
+        return step if isinstance(step, Prediction) else self._wait(step)
+
+    def predict_many(self, texts: Iterable[str]) -> list[Prediction]:
+        """Answer texts, in their order. Each has the whole deadline, from when its turn comes. Raises as `predict`."""
+        steps: list[Prediction | _Climbing] = []
+        climbing: deque[int] = deque()
+        try:
+            for index, text in enumerate(texts):
+                if len(climbing) == IN_FLIGHT:
+                    self._settle(steps, climbing.popleft())
+                step = self._begin(text)
+                steps.append(step)
+                if isinstance(step, _Climbing):
+                    climbing.append(index)
+            while climbing:
+                self._settle(steps, climbing.popleft())
+        finally:
+            for index in climbing:  # empty, unless a text could not be answered
+                self._abandon(steps[index])
+        return [step for step in steps if isinstance(step, Prediction)]
+
+    async def apredict(self, text: str) -> Prediction:
+        """`predict` for an event loop, which is never blocked: the local model runs in a worker thread."""
+        import asyncio
+
+        step = await asyncio.to_thread(self._begin, text)
+        if isinstance(step, Prediction):
+            return step
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(step.future), self._patience_s(step))
+        except TimeoutError:
+            return self._give_up(step)
+
+    async def apredict_many(self, texts: Iterable[str]) -> list[Prediction]:
+        """`predict_many` for an event loop."""
+        import asyncio
+
+        room = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(text: str) -> Prediction:
+            async with room:
+                return await self.apredict(text)
+
+        return await asyncio.gather(*map(one, texts))
+
+    def close(self) -> None:
+        """End the private thread, if there is one, and with it what is still climbing. Closing twice does no harm."""
+        self._closed = True
+        background, self._background = self._background, None
+        if background is not None:
+            background.close(self._close_upstreams())
+
+    def _begin(self, text: str) -> Prediction | _Climbing:
+        """Run the local model; the answer, if it is kept, else what has been set going."""
+        node = self._node
+        started_s = node.clock()
+        if self._closed:
+            raise UsageError("this ladder is closed; load the release again")
+        here = node.answer(text)
+        steps = node.climb(here, self._terms, started_s)
+        try:
+            ask = next(steps)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        request = Request(text=text, release=node.release, point=self._terms.point, deadline_ms=self._deadline_ms)
+        return _Climbing(self._started().submit(node.follow(steps, ask, request)), here, started_s)
+
+    def _settle(self, steps: list[Prediction | _Climbing], index: int) -> None:
+        step = steps[index]
+        if isinstance(step, _Climbing):
+            steps[index] = self._wait(step)
+
+    def _abandon(self, step: Prediction | _Climbing) -> None:
+        if isinstance(step, _Climbing):
+            step.future.cancel()
+
+    def _wait(self, step: _Climbing) -> Prediction:
+        try:
+            return step.future.result(self._patience_s(step))
+        except TimeoutError:
+            return self._give_up(step)
+        finally:
+            step.future.cancel()
+
+    def _patience_s(self, step: _Climbing) -> float:
+        """The climb keeps its deadline itself; half of the reserve later, its thread is not getting the processor."""
+        until_s = step.started_s + self._terms.deadline_s - self._terms.reserve_s / 2
+        return max(until_s - self._node.clock(), 0.0)
+
+    def _give_up(self, step: _Climbing) -> Prediction:
+        elapsed_s = self._node.clock() - step.started_s
+        return conclude(step.here, self._terms, Reason.DEADLINE, (self._node.tier,), elapsed_s)
+
+    def _started(self) -> "Background":
+        if self._background is None:
+            from tianti.device.background import Background
+
+            self._background = Background()
+        return self._background
+
+    async def _close_upstreams(self) -> None:
+        for upstream in self._node.upstreams:
+            await upstream.aclose()
+
+    def __enter__(self) -> "Ladder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "Ladder":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.close)

@@ -1,0 +1,1 @@
+"""What travels between processes, as bytes: pure functions from bytes to records and back."""

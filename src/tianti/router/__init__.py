@@ -1,0 +1,20 @@
+"""Which rung answers: operating points, breakers, one request's climb, and the node that all drivers share."""
+
+from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude
+from tianti.router.node import Node
+from tianti.router.policy import check_point, choose_point
+from tianti.router.upstream import Remote, Upstream
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Node",
+    "Outcome",
+    "Remote",
+    "Terms",
+    "Upstream",
+    "check_point",
+    "choose_point",
+    "climb",
+    "conclude",
+]

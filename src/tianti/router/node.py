@@ -1,0 +1,116 @@
+"""A node: one tier of one release on this machine, and the ways up from it.
+
+Not here: threads, event loops or HTTP, which are the drivers' (`device`, `serving`).
+Invariant: a package is verified against its release before its first answer.
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+
+import msgspec
+
+from tianti.certificate import UNUSABLE, read
+from tianti.errors import RunError, UsageError
+from tianti.package import Release, verify_package
+from tianti.protocols.oip import MAX_TEXT_CHARS
+from tianti.router.climb import Answer, Ask, Outcome, Terms, climb
+from tianti.router.policy import bind_point, choose_point, threshold_of
+from tianti.router.upstream import Upstream
+from tianti.runtimes.onnx import OnnxRuntime
+from tianti.spec import Prediction, Request, Tier
+from tianti.store import canonical_json, sha256_bytes
+
+
+class Node:
+    """Answers texts with a tier's model and climbs where its score does not do.
+
+    Raises:
+        PackageError: the release or its package cannot be used.
+        UsageError: the release has no such tier, or the cloud was given something above it.
+    """
+
+    def __init__(
+        self,
+        release: Release,
+        tier: Tier,
+        upstreams: Sequence[Upstream] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        record = release.record
+        if tier not in record.packages:
+            raise UsageError(f"{release.folder}: expected a package of tier {tier}, got {', '.join(record.packages)}")
+        if tier is Tier.CLOUD and upstreams:
+            raise UsageError("the cloud is the top of the ladder: it takes no upstream; got one")
+        package = release.package(tier)
+        verify_package(package)
+        self.name = record.name
+        self.release = release.id
+        self.tier = tier
+        self.labels = package.manifest.labels
+        self.certificate = record.certificate
+        self.upstreams = upstreams
+        self.clock = clock
+        self._certificate_id = sha256_bytes(canonical_json(record.certificate))
+        self._head = record.heads[tier]
+        self._out_of_scope = record.out_of_scope or ""
+        self._runtime = OnnxRuntime(package)
+
+    def terms(self, request: Request, known: bool = True) -> Terms:
+        """What a request is answered under; `known`: this node's release is the one that the request names.
+
+        The certificate's points are joint: the edge is covered where the device has passed the request on, which the
+        point that travels with it tells; an edge that is the entry answers by its threshold, and is not covered.
+        """
+        given = request.point is not None
+        point = bind_point(self.certificate, request.point) if request.point is not None else choose_point(self.certificate)
+        return Terms(
+            tier=self.tier,
+            threshold=threshold_of(self.certificate, self.tier, point),
+            point=point,
+            certificate=self._certificate_id,
+            covered=known and point is not None and (given or self.tier is not Tier.EDGE),
+            deadline_s=request.deadline_ms / 1e3,
+        )
+
+    def answer(self, text: str) -> Answer | RunError:
+        """The local model's answer; a failure of the model is returned, since a higher tier may still answer.
+
+        Raises:
+            UsageError: this is not a text, or too long a one.
+        """
+        try:
+            if len(text) > MAX_TEXT_CHARS:
+                raise UsageError(f"expected a text of at most {MAX_TEXT_CHARS} characters, got {len(text)}; cut it")
+            logits, tokens, unknown, truncated = self._runtime.run(text)
+        except TypeError as error:  # so that a text which is one pays nothing for the check
+            got = type(text).__name__ if not isinstance(text, str) else "a lone surrogate in it"
+            raise UsageError(f"expected a text (str, valid Unicode), got {got}") from error
+        except RunError as error:
+            return error
+        reading = read(self._head, logits, tokens, unknown)
+        index = reading.index
+        if index == UNUSABLE:
+            return RunError(f"package {self._runtime.package[:12]}: expected finite logits, got {logits[:3].tolist()}…")
+        label = self.labels[index] if index >= 0 else self._out_of_scope
+        scores = dict(zip(self.labels, reading.probabilities.tolist(), strict=True))
+        return Answer(label, reading.score, scores, self._runtime.package, truncated)
+
+    def climb(
+        self, here: Answer | RunError, terms: Terms, started_s: float
+    ) -> Generator[Ask, Outcome, Prediction]:
+        """One request's way up from here (see `climb`)."""
+        return climb(here, terms, self.upstreams, started_s, self.clock())
+
+    async def follow(self, steps: Generator[Ask, Outcome, Prediction], ask: Ask, request: Request) -> Prediction:
+        """Drive a climb that has asked for its first ask to its end; `request` is what goes up.
+
+        Raises:
+            RunError: no tier gave a usable answer.
+        """
+        while True:
+            sent = msgspec.structs.replace(request, deadline_ms=ask.remaining_s * 1e3)
+            result = await self.upstreams[ask.index].ask(sent, ask.remaining_s)
+            try:
+                ask = steps.send(Outcome(result, self.clock()))
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
