@@ -9,8 +9,8 @@
 Importing this stays light: no engine, no network library, nothing of training.
 """
 
-# from tianti.device import Ladder, load
+from tianti.device import Ladder, load
 
-__all__ = ["__version__"]
+__all__ = ["Ladder", "__version__", "load"]
 
 __version__ = "0.1.0"

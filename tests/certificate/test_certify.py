@@ -128,7 +128,7 @@ def test_no_rows_and_no_points_certify_nothing(pool: LadderAnswers) -> None:
     assert recheck(certificate) == []
 
 
-def test_realise_counts_what_a_loop_counts(pool: LadderAnswers) -> None:
+def test_decide_counts_what_a_loop_counts(pool: LadderAnswers) -> None:
     rows = draw(pool, 500, np.random.default_rng(3))
     device_from, edge_from = 0.9, 0.7
     harmful, right, where = 0, 0, []

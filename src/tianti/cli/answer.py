@@ -15,7 +15,6 @@ from tianti.spec import TIERS, Prediction, Tier
 RELEASE_OPTION = click.option(
     "--release", "-r", default="latest", show_default=True, help="A release's folder, id, or `latest` of this folder."
 )
-PLACE = "--folder"
 
 
 def releases_folder() -> Path:
@@ -70,11 +69,7 @@ def serve_command(tier: str, release: tuple[str, ...], upstream: tuple[str, ...]
     from tianti.serving import serve
 
     folders = [find_release(name, releases_folder()) for name in release]
-    serve(Tier(tier), folders, upstreams=list(upstream), host=host, port=port, on_ready=_say_ready(tier))
-
-
-def _say_ready(tier: str):  # type: ignore[no-untyped-def]
-    return lambda url: click.echo(f"{tier} ready on {url}")
+    serve(Tier(tier), folders, upstreams=list(upstream), host=host, port=port, on_ready=lambda url: click.echo(f"{tier} ready on {url}"))
 
 
 @click.command("up")

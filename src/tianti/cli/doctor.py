@@ -58,8 +58,8 @@ def _accelerator() -> Check:
         import torch
     except ImportError:
         return Check("accelerator", True, "not looked for: torch is not installed")
-    found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "none, the CPU trains"
-    return Check("accelerator", True, found)
+    mps = torch.backends.mps.is_available()
+    return Check("accelerator", True, "cuda" if torch.cuda.is_available() else "mps" if mps else "none, the CPU trains")
 
 
 def _self_test() -> Check:

@@ -102,7 +102,8 @@ def doctor_command(as_json: bool) -> None:
         click.echo(msgspec.json.encode(checks).decode())
         return
     for check in checks:
-        click.echo(f"{'ok     ' if check.ok else 'missing'}  {check.name:<22} {check.found}{'' if check.ok else '  ->  ' + check.cure}")
+        cure = "" if check.ok else f"  ->  {check.cure}"
+        click.echo(f"{'ok' if check.ok else 'missing':<8} {check.name:<14} {check.found}{cure}")
 
 
 COMMANDS = (report_command, runs_group, gc_command, verify_command, doctor_command)

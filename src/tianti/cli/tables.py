@@ -23,7 +23,8 @@ _WORDS = {
         "device": "device",
         "edge": "edge",
         "cloud": "cloud",
-        "certified": "Certified: answers given below the cloud cost at most {alpha} of its accuracy ({confidence} confidence).",
+        "certified": "Certified: answers given below the cloud cost at most {alpha} of its accuracy "
+        "({confidence} confidence).",
         "none": "Not certifiable with these rows: all goes to the cloud. {rows} certify rows would do.",
         "saves": "Saves {share} of the all-cloud price: {cost:.3f} instead of {all:.3f} per 1,000 requests, "
         "assuming edge {edge:g} and cloud {cloud:g} per 1,000.",
@@ -41,7 +42,8 @@ _WORDS = {
         "cloud": "云 cloud",
         "certified": "证书：云以下作答最多损失云端准确率的 {alpha}（置信度 {confidence}）。",
         "none": "这些数据不足以认证：全部交给云。需要 {rows} 行认证数据。",
-        "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}（假定单价：边 {edge:g}，云 {cloud:g}）。",
+        "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}"
+        "（假定每千次单价：边 {edge:g}，云 {cloud:g}）。",
         "report": "报告：{path}",
     },
 }
@@ -51,18 +53,13 @@ def print_run(record: RunRecord, base: Path, lang: str = "en") -> None:
     """Print a run's tiers, its certificate in one sentence, what it saves, and where the report is."""
     words = _WORDS[lang]
     console = Console()
-    level = shown_level(record.certificate["levels"])
+    levels = record.certificate["levels"]
+    level = next((level for level in levels if level["alpha"] == record.served), levels[-1])
     console.print(_tier_table(record, level, words))
     for line in _sentences(record, level, words):
         console.print(line, highlight=False, soft_wrap=True)
     path = Workspace(base).report_path(record.run)
     console.print(words["report"].format(path=path), highlight=False, soft_wrap=True)
-
-
-def shown_level(levels: list[dict[str, Any]]) -> dict[str, Any]:
-    """The level that a ladder uses by default: 1 % where certified, else the nearest certified one, else the last."""
-    certified = [level for level in levels if level["certified"]]
-    return min(certified, key=lambda level: abs(level["alpha"] - 0.01)) if certified else levels[-1]
 
 
 def _tier_table(record: RunRecord, level: dict[str, Any], words: dict[str, str]) -> Table:

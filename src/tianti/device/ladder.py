@@ -10,9 +10,9 @@ loads no engine and no network library.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from tianti.device.background import Background
 from tianti.errors import RunError, UsageError
 from tianti.package import find_release, read_release
 from tianti.router import Answer, Node, Upstream, check_point, conclude
@@ -20,8 +20,6 @@ from tianti.spec import Prediction, Reason, Request, Tier
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-    from tianti.device.background import Background
 
 IN_FLIGHT = 8
 """Texts of one `predict_many` that climb at the same time; the next one's clock starts when there is room."""
@@ -84,9 +82,9 @@ class Ladder:
     def __init__(self, node: Node, point: float | None, deadline_ms: float) -> None:
         self._node = node
         # all requests are alike but for their text, so what they are answered under is found once
-        self._terms = node.terms(Request(text="", point=point, deadline_ms=deadline_ms))
+        self._terms = node.terms(point, deadline_ms, entry=True)
         self._deadline_ms = deadline_ms
-        self._background: Background | None = None
+        self._background = Background()
         self._closed = False
 
     def predict(self, text: str) -> Prediction:
@@ -145,9 +143,7 @@ class Ladder:
     def close(self) -> None:
         """End the private thread, if there is one, and with it what is still climbing. Closing twice does no harm."""
         self._closed = True
-        background, self._background = self._background, None
-        if background is not None:
-            background.close(self._close_upstreams())
+        self._background.close(self._close_upstreams())
 
     def _begin(self, text: str) -> Prediction | _Climbing:
         """Run the local model; the answer, if it is kept, else what has been set going."""
@@ -162,7 +158,7 @@ class Ladder:
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         request = Request(text=text, release=node.release, point=self._terms.point, deadline_ms=self._deadline_ms)
-        return _Climbing(self._started().submit(node.follow(steps, ask, request)), here, started_s)
+        return _Climbing(self._background.submit(node.follow(steps, ask, request)), here, started_s)
 
     def _settle(self, steps: list[Prediction | _Climbing], index: int) -> None:
         step = steps[index]
@@ -174,10 +170,14 @@ class Ladder:
             step.future.cancel()
 
     def _wait(self, step: _Climbing) -> Prediction:
+        from concurrent.futures import CancelledError
+
         try:
             return step.future.result(self._patience_s(step))
         except TimeoutError:
             return self._give_up(step)
+        except CancelledError:
+            raise UsageError("the ladder was closed while this text was climbing") from None
         finally:
             step.future.cancel()
 
@@ -190,13 +190,6 @@ class Ladder:
         elapsed_s = self._node.clock() - step.started_s
         return conclude(step.here, self._terms, Reason.DEADLINE, (self._node.tier,), elapsed_s)
 
-    def _started(self) -> "Background":
-        if self._background is None:
-            from tianti.device.background import Background
-
-            self._background = Background()
-        return self._background
-
     async def _close_upstreams(self) -> None:
         for upstream in self._node.upstreams:
             await upstream.aclose()
@@ -204,15 +197,13 @@ class Ladder:
     def __enter__(self) -> "Ladder":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def __aenter__(self) -> "Ladder":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         import asyncio
 
         await asyncio.to_thread(self.close)

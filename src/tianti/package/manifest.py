@@ -113,7 +113,8 @@ def write_package(
     }
     for file, content in texts.items():
         write_atomic(folder / file, content)
-    files = {file: FileEntry(sha256_file(folder / file), (folder / file).stat().st_size) for file in [MODEL_FILE, *texts]}
+    paths = {file: folder / file for file in (MODEL_FILE, *texts)}
+    files = {file: FileEntry(sha256_file(path), path.stat().st_size) for file, path in paths.items()}
     manifest = Manifest(
         name=name, version=version, task=task, labels=labels, max_length=max_length, files=files, lineage=lineage
     )

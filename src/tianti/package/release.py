@@ -48,7 +48,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         expected = self.record.packages[tier]
         package = read_package(self.folder / "packages" / tier)
         if package.id != expected:
-            raise IntegrityError(f"{package.folder}: expected package {expected}, got {package.id}; fetch the release again")
+            found = f"{package.folder}: expected package {expected}, got {package.id}"
+            raise IntegrityError(f"{found}; fetch the release again")
         return package
 
 

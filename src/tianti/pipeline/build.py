@@ -22,7 +22,7 @@ from tianti.pipeline.stages import ladder_stages
 from tianti.pipeline.stages.evaluate import read_evaluation
 from tianti.pipeline.workspace import RunRecord, Workspace
 from tianti.spec import Certificate
-from tianti.spec.ladder import LadderSpec, load_spec
+from tianti.spec.ladder import load_spec
 from tianti.store import canonical_json
 
 
@@ -44,7 +44,9 @@ class _Log:
     def __enter__(self) -> "_Log":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.write("ended", error=None if error is None else f"{type(error).__name__}: {error}")
         self._file.close()
 
@@ -90,6 +92,7 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
             release=release.id,
             tiers={tier: _tier_line(evaluation, tier) for tier in evaluation.tiers},
             certificate=_certificate_line(release.record.certificate, evaluation),
+            served=evaluation.served,
             prices=release.record.prices,
             timeline=timeline,
         )

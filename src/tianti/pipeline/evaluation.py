@@ -72,12 +72,21 @@ class SliceEvaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the test rows said. `void` says why the certificate does not speak about these rows, if so."""
+    """All that the test rows said.
+
+    `served` is the level that a ladder answers at by default, None where none is certified; `void` says why the
+    certificate does not speak about these rows, if so.
+    """
 
     n: int
     out_of_scope: int
     tiers: dict[Tier, TierEvaluation]
     levels: list[LevelEvaluation]
+    served: float | None
     slices: list[SliceEvaluation]
     cloud_cost_per_1000: float
     void: str | None
+
+    def served_level(self) -> LevelEvaluation:
+        """The served level; without one any will do, since all goes to the cloud at each."""
+        return next((level for level in self.levels if level.alpha == self.served), self.levels[-1])

@@ -3,16 +3,10 @@
 Not here: measuring (`stages.evaluate`). Invariant: a failed gate says which, expected, got, and by how much.
 """
 
-from tianti.pipeline.evaluation import Evaluation, LevelEvaluation
+from tianti.pipeline.evaluation import Evaluation
 from tianti.spec import Tier
 from tianti.spec.ladder import LadderSpec
 from tianti.spec.units import share
-
-
-def served_level(levels: list[LevelEvaluation]) -> LevelEvaluation:
-    """The level that a ladder answers at by default: the certified one nearest to 1 %, else the last (all to the cloud)."""
-    certified = [level for level in levels if level.certified]
-    return min(certified, key=lambda level: abs(level.alpha - 0.01)) if certified else levels[-1]
 
 
 def failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
@@ -20,9 +14,9 @@ def failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     found = _budget_failures(spec, evaluation)
     gates = spec.evaluate
     if gates.min_accuracy is not None:
-        wanted, got = share(gates.min_accuracy, "evaluate.min_accuracy"), served_level(evaluation.levels).test_accuracy
+        wanted, got = share(gates.min_accuracy, "evaluate.min_accuracy"), evaluation.served_level().test_accuracy
         if got < wanted:
-            found.append(f"accuracy of the ladder: expected at least {wanted:.1%}, got {got:.1%} ({wanted - got:.1%} short)")
+            found.append(f"accuracy: expected at least {wanted:.1%}, got {got:.1%} ({wanted - got:.1%} short)")
     if gates.min_slice_accuracy is not None:
         wanted = share(gates.min_slice_accuracy, "evaluate.min_slice_accuracy")
         found += [
@@ -39,8 +33,9 @@ def _budget_failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     for tier, budget in ((Tier.EDGE, spec.edge), (Tier.DEVICE, spec.device)):
         figures = evaluation.tiers[tier]
         if budget.size_bytes is not None and figures.size_bytes > budget.size_bytes:
+            expected, got = f"{budget.size_bytes:,}", f"{figures.size_bytes:,}"
             over = figures.size_bytes - budget.size_bytes
-            found.append(f"{tier}.size: expected at most {budget.size_bytes:,} bytes, got {figures.size_bytes:,} ({over:,} over)")
+            found.append(f"{tier}.size: expected at most {expected} bytes, got {got} ({over:,} over)")
         p50 = figures.latency_ms["p50"]
         if budget.latency_ms is not None and p50 > budget.latency_ms:
             found.append(f"{tier}.latency: expected at most {budget.latency_ms:g} ms on this CPU, got p50 {p50:.2f} ms")

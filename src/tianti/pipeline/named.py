@@ -23,7 +23,8 @@ def find_function(name: str, base: Path) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise SpecError(f"{name!r}: cannot import {module_name!r} ({error}); put {module_name}.py beside ladder.yaml") from error
+        cure = f"put {module_name}.py beside ladder.yaml"
+        raise SpecError(f"{name!r}: cannot import {module_name!r} ({error}); {cure}") from error
     finally:
         sys.path.pop(0)
     function = getattr(module, function_name, None)

@@ -21,6 +21,7 @@ from tianti.spec import ScoreHead
 
 _CHUNK = 64
 _WORKERS = 2
+UNKNOWN = -3
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Outputs:
         return read_many(head, self.logits, self.tokens, self.unknown)
 
 
-def run_package(folder: Path, texts: Sequence[str], progress: Progress) -> Outputs:
+def run_package(folder: Path, texts: Sequence[str], progress: Progress | None = None) -> Outputs:
     """Run a package over texts, one at a time, on two cores."""
     package = read_package(folder)
     runtime = OnnxRuntime(package)
@@ -46,7 +47,8 @@ def run_package(folder: Path, texts: Sequence[str], progress: Progress) -> Outpu
     with ThreadPoolExecutor(_WORKERS) as pool:  # the engine releases the interpreter's lock
         for done, chunk in enumerate(pool.map(lambda chunk: [runtime.run(text) for text in chunk], chunks), 1):
             outputs += chunk
-            progress(done, len(chunks), f"running {package.manifest.name}")
+            if progress is not None:
+                progress(done, len(chunks), f"running {package.manifest.name}")
     return Outputs(
         np.array([output.logits for output in outputs], dtype=np.float32).reshape(len(texts), len(runtime.labels)),
         np.array([output.tokens for output in outputs], dtype=np.int64),
@@ -55,7 +57,9 @@ def run_package(folder: Path, texts: Sequence[str], progress: Progress) -> Outpu
     )
 
 
-def truth_of(rows: Sequence[Row], labels: tuple[str, ...]) -> NDArray[np.int64]:
-    """The index of each row's label; REJECTED for an out-of-scope row."""
+def truth_of(rows: Sequence[Row], labels: tuple[str, ...], out_of_scope: str | None) -> NDArray[np.int64]:
+    """The index of each row's label; REJECTED for an out-of-scope row; UNKNOWN, which no answer equals, for another."""
     index = {label: position for position, label in enumerate(labels)}
-    return np.array([index.get(row.label, REJECTED) for row in rows], dtype=np.int64)
+    if out_of_scope is not None:
+        index[out_of_scope] = REJECTED
+    return np.array([index.get(row.label, UNKNOWN) for row in rows], dtype=np.int64)

@@ -22,7 +22,7 @@ data:                                   # csv, jsonl or parquet, gzipped or not;
   label: label
   out_of_scope: out_of_scope            # the label of what the models need not know
 
-cloud: {base: scratch}                  # or a Hugging Face encoder: hf://sentence-transformers/all-MiniLM-L6-v2, or a folder
+cloud: {base: scratch}                  # or a Hugging Face encoder: hf://ORG/NAME, or its folder
 device: {size: 1.5 MB}                  # missing a budget stops the release
 
 certificate: {risk: harm, levels: [0.5%, 1%, 2%], confidence: 95%}

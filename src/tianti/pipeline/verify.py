@@ -44,7 +44,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         found = [
             f"release {self.release}",
             "files: every hash is as named",
-            f"certificate: recomputed from {self.certify_rows} rows; certified levels: {levels} ({self.confidence:.0%} confidence)",
+            f"certificate: recomputed from {self.certify_rows} rows; certified: {levels} ({self.confidence:.0%} confidence)",
         ]
         if self.own is None:
             return found
@@ -54,9 +54,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         for level in self.own.levels:
             where = ", ".join(f"{tier} {level.share[tier]:.1%}" for tier in TIERS)
             what = "certified" if level.certified else "not certified, all to the cloud"
-            found.append(
-                f"  at {level.alpha:.1%} ({what}): harm {level.test_harm:.2%}, accuracy {level.test_accuracy:.1%}; {where}"
-            )
+            risk = f"harm {level.test_harm:.2%}, accuracy {level.test_accuracy:.1%}"
+            found.append(f"  at {level.alpha:.1%} ({what}): {risk}; {where}")
         return found
 
 
@@ -97,10 +96,10 @@ def _check_binding(release: Release) -> None:
 def _own_rows(release: Release, data: Path, text: str, label: str) -> OwnRows:
     record = release.record
     rows = read_table(str(data), Path(), Columns(text=text, label=label), None)
-    truth = truth_of(rows, record.labels)
+    truth = truth_of(rows, record.labels, record.out_of_scope)
     answers = {}
     for tier in TIERS:
-        outputs = run_package(release.package(tier).folder, [row.text for row in rows], lambda done, total, note: None)
+        outputs = run_package(release.package(tier).folder, [row.text for row in rows])
         said = outputs.read(record.heads[tier])
         answers[tier] = Answers(said.score, said.right(truth))
     outside = int((truth == REJECTED).sum())

@@ -169,7 +169,7 @@ def encode_response(response: InferResponse, outputs: tuple[str, ...] = ()) -> b
     """
     predictions = response.predictions
     labels = list(dict.fromkeys(label for prediction in predictions for label in prediction.scores))
-    columns = {
+    columns: dict[str, list[Any]] = {
         "label": [prediction.label for prediction in predictions],
         "score": [prediction.score for prediction in predictions],  # more digits than FP32 holds do no harm in JSON
         "scores": [prediction.scores.get(label, 0.0) for prediction in predictions for label in labels],

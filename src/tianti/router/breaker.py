@@ -6,6 +6,7 @@ probed within MAX_WAIT_S. It holds for a single upstream too: skipping the coold
 request's patience for a whole outage.
 """
 
+import math
 import random
 from collections.abc import Callable
 
@@ -58,4 +59,4 @@ class Breaker:
         if waits == 0:
             return 0.0
         spread = 1 + _JITTER * (2 * self._jitter() - 1)
-        return min(_FIRST_WAIT_S * 2 ** min(waits - 1, 10), MAX_WAIT_S / (1 + _JITTER)) * spread
+        return min(math.ldexp(_FIRST_WAIT_S, min(waits - 1, 10)), MAX_WAIT_S / (1 + _JITTER)) * spread

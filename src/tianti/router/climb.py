@@ -65,9 +65,9 @@ class Way(Protocol):
 
 
 class Ask(NamedTuple):
-    """Ask the `index`th way; the outcome must be there within `remaining_s`."""
+    """Ask this way (an index); the outcome must be there within `remaining_s`."""
 
-    index: int
+    way: int
     remaining_s: float
 
 

@@ -55,21 +55,24 @@ class Node:
         self._out_of_scope = record.out_of_scope or ""
         self._runtime = OnnxRuntime(package)
 
-    def terms(self, request: Request, known: bool = True) -> Terms:
-        """What a request is answered under; `known`: this node's release is the one that the request names.
+    def terms(self, point: float | None, deadline_ms: float, *, entry: bool, known: bool = True) -> Terms:
+        """What a request is answered under.
 
-        The certificate's points are joint: the edge is covered where the device has passed the request on, which the
-        point that travels with it tells; an edge that is the entry answers by its threshold, and is not covered.
+        Args:
+            point: the alpha that was asked for; None: this node chooses.
+            deadline_ms: counted from the request's arrival.
+            entry: no lower tier has seen the text. The certified points are joint, so an edge that is the entry
+                answers by its threshold, but is not covered: it also answers what the device would have kept.
+            known: this node has the release that the request names.
         """
-        given = request.point is not None
-        point = bind_point(self.certificate, request.point) if request.point is not None else choose_point(self.certificate)
+        bound = choose_point(self.certificate) if point is None else bind_point(self.certificate, point)
         return Terms(
             tier=self.tier,
-            threshold=threshold_of(self.certificate, self.tier, point),
-            point=point,
+            threshold=threshold_of(self.certificate, self.tier, bound),
+            point=bound,
             certificate=self._certificate_id,
-            covered=known and point is not None and (given or self.tier is not Tier.EDGE),
-            deadline_s=request.deadline_ms / 1e3,
+            covered=known and bound is not None and not (entry and self.tier is Tier.EDGE),
+            deadline_s=deadline_ms / 1e3,
         )
 
     def answer(self, text: str) -> Answer | RunError:
@@ -95,9 +98,7 @@ class Node:
         scores = dict(zip(self.labels, reading.probabilities.tolist(), strict=True))
         return Answer(label, reading.score, scores, self._runtime.package, truncated)
 
-    def climb(
-        self, here: Answer | RunError, terms: Terms, started_s: float
-    ) -> Generator[Ask, Outcome, Prediction]:
+    def climb(self, here: Answer | RunError, terms: Terms, started_s: float) -> Generator[Ask, Outcome, Prediction]:
         """One request's way up from here (see `climb`)."""
         return climb(here, terms, self.upstreams, started_s, self.clock())
 
@@ -109,7 +110,7 @@ class Node:
         """
         while True:
             sent = msgspec.structs.replace(request, deadline_ms=ask.remaining_s * 1e3)
-            result = await self.upstreams[ask.index].ask(sent, ask.remaining_s)
+            result = await self.upstreams[ask.way].ask(sent, ask.remaining_s)
             try:
                 ask = steps.send(Outcome(result, self.clock()))
             except StopIteration as done:

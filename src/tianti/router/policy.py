@@ -15,7 +15,7 @@ NEVER = math.inf
 
 
 def choose_point(certificate: Certificate) -> float | None:
-    """The entry node's default: 1 % or the largest certified alpha below, else the smallest certified; None: none is."""
+    """The entry node's default: 1 %, or the nearest certified alpha below, or the smallest; None: none is certified."""
     return bind_point(certificate, DEFAULT_ALPHA) or min(certificate.certified_alphas, default=None)
 
 
@@ -32,7 +32,7 @@ def check_point(certificate: Certificate, point: float) -> None:
     """
     if point not in certificate.certified_alphas:
         certified = ", ".join(f"{alpha:g}" for alpha in certificate.certified_alphas) or "none"
-        raise UsageError(f"point: expected a certified alpha ({certified}), got {point!r}; leave it out for the default")
+        raise UsageError(f"point: expected a certified alpha ({certified}), got {point!r}; leave it out")
 
 
 def threshold_of(certificate: Certificate, tier: Tier, point: float | None) -> float:

@@ -59,7 +59,7 @@ class RemoteRung:
                 response = await self._connected().post(self._infer_url, content=body)
         except TimeoutError:
             raise DeadlineError(f"{self.name} did not answer within {remaining_s * 1e3:.0f} ms") from None
-        except Exception as error:  # the HTTP stack lets exceptions of several libraries through; none may lose a request
+        except Exception as error:  # exceptions of several libraries come through here; none may lose a request
             raise UpstreamError(f"{self.name} cannot be asked: {error or type(error).__name__}") from error
         if response.status_code != 200:
             raise UpstreamError(f"{self.name} answered {response.status_code}: {decode_error(response.content)}")

@@ -206,7 +206,7 @@ def _check_values(spec: LadderSpec) -> None:
         if student.latency is not None:
             units.time_ms(student.latency, f"{key}.latency")
         kind = student.student
-        if kind is not None and kind not in get_args(StudentKind) and not kind.startswith("encoder:") and ":" not in kind:
+        if kind is not None and kind not in get_args(StudentKind) and ":" not in kind:
             choices = ", ".join(get_args(StudentKind))
             raise SpecError(f"{key}.student: expected {choices}, encoder:N or module:function, got {kind!r}")
     if not spec.certificate.alphas or spec.certificate.alphas[0] <= 0:

@@ -52,7 +52,8 @@ class ArtifactStore:
                 _fsync_tree(temporary)
                 os.replace(temporary, self._artifacts / key)
             except OSError as error:
-                raise StoreError(f"cannot write below {self.root}: {error}; free space or choose another disk") from error
+                cure = "free space or choose another disk"
+                raise StoreError(f"cannot write below {self.root}: {error}; {cure}") from error
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return self._artifacts / key, False

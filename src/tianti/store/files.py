@@ -19,20 +19,21 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
     """
-    handle, name = -1, ""
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp's 0600 would keep other users of the machine from reading a release
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
     except OSError as error:
-        if name and os.path.exists(name):
-            os.unlink(name)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tianti.certificate import REJECTED, Answers, LadderAnswers, certify, fit_head, order_points
+from tianti.certificate import Answers, LadderAnswers, certify, fit_head, order_points
 from tianti.data import Prepared, read_prepared, row_key
 from tianti.package import read_package
 from tianti.pipeline.contract import Stage, StageContext
@@ -26,7 +26,7 @@ def run(context: StageContext) -> None:
     packages = {tier: context.inputs[f"package-{tier}"] for tier in TIERS}
     tuning = _run_all(packages, prepared, Role.TUNING, context)
     proving = _run_all(packages, prepared, Role.CERTIFY, context)
-    truth = truth_of(prepared.rows[Role.TUNING], prepared.labels)
+    truth = truth_of(prepared.rows[Role.TUNING], prepared.labels, prepared.out_of_scope)
     heads = {
         tier: fit_head(said.logits, said.tokens, said.unknown, truth, prepared.out_of_scope is not None)
         for tier, said in tuning.items()
@@ -62,7 +62,7 @@ def _run_all(
 def _answers(
     outputs: dict[Tier, Outputs], heads: dict[Tier, ScoreHead], prepared: Prepared, role: Role
 ) -> LadderAnswers:
-    truth = truth_of(prepared.rows[role], prepared.labels)
+    truth = truth_of(prepared.rows[role], prepared.labels, prepared.out_of_scope)
     said = {tier: outputs[tier].read(heads[tier]) for tier in TIERS}
     return {tier: Answers(readings.score, readings.right(truth)) for tier, readings in said.items()}
 

@@ -21,7 +21,6 @@ from tianti.certificate import (
     risk_coverage,
     void_reason,
 )
-from tianti.compression import measure_latency
 from tianti.data import Prepared, read_prepared
 from tianti.package import read_package
 from tianti.pipeline.contract import Stage, StageContext
@@ -33,9 +32,9 @@ from tianti.pipeline.evaluation import (
     SliceEvaluation,
     TierEvaluation,
 )
-from tianti.pipeline.gates import served_level
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.stages.certify import read_certificate
+from tianti.router import choose_point
 from tianti.runtimes.onnx import OnnxRuntime
 from tianti.spec import TIERS, Certificate, Role, Tier
 from tianti.spec.ladder import LadderSpec, PriceSpec
@@ -53,7 +52,7 @@ def run(context: StageContext) -> None:
     prepared = read_prepared(context.inputs["prepare"])
     certificate, heads = read_certificate(context.inputs["certify"])
     rows = prepared.rows[Role.TEST]
-    truth = truth_of(rows, prepared.labels)
+    truth = truth_of(rows, prepared.labels, prepared.out_of_scope)
     answers, tiers = {}, {}
     for tier in TIERS:
         folder = context.inputs[f"package-{tier}"]
@@ -61,14 +60,16 @@ def run(context: StageContext) -> None:
         said = outputs.read(heads[tier])
         answers[tier] = Answers(said.score, said.right(truth))
         tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared)
-    levels = evaluate_levels(certificate, answers, context.spec.prices)
+    served = choose_point(certificate)
+    thresholds = None if served is None else certificate.thresholds(served)
     outside = int((truth == REJECTED).sum())
     evaluation = Evaluation(
         n=len(rows),
         out_of_scope=outside,
         tiers=tiers,
-        levels=levels,
-        slices=_slices(prepared, context.spec.evaluate.slices, answers, certificate.thresholds(served_level(levels).alpha)),
+        levels=evaluate_levels(certificate, answers, context.spec.prices),
+        served=served,
+        slices=_slices(prepared, context.spec.evaluate.slices, answers, thresholds),
         cloud_cost_per_1000=context.spec.prices.cloud,
         void=void_reason(certificate, outside, len(rows)),
     )
@@ -109,6 +110,8 @@ def _evaluate_tier(
     right, in_scope = said.right(truth), truth != REJECTED
     best = outputs.logits.argmax(axis=1)
     coverage, risk = (_thin(curve) for curve in risk_coverage(said.score, right))
+    from tianti.compression import measure_latency
+
     texts = [row.text for row in prepared.rows[Role.TEST][:_TIMED_TEXTS]]
     return TierEvaluation(
         package=package.id,

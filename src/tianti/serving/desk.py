@@ -1,0 +1,87 @@
+"""What a node answers with: its releases side by side, and the one thread that runs their models.
+
+Not here: HTTP (`app`), routing (`router`).
+Invariants: models run in one thread, so that the event loop (health above all) stays live; a text whose deadline
+passed while it queued is not run; a request that names an unknown release is answered by the newest, `certified` false.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tianti.errors import DeadlineError, RunError, UsageError
+from tianti.protocols.oip import InferRequest, InferResponse
+from tianti.router import Answer, Node, Upstream
+from tianti.spec import Prediction, Request
+
+DEADLINE_MS = 500.0
+"""Of a request that names none."""
+
+
+class Desk:
+    """Nodes of one tier and one model name, newest release first. They share the upstreams.
+
+    Raises:
+        UsageError: the releases are of different models.
+    """
+
+    def __init__(self, nodes: Sequence[Node], upstreams: Sequence[Upstream]) -> None:
+        names = sorted({node.name for node in nodes})
+        if len(names) != 1:
+            raise UsageError(f"a node serves releases of one model; expected one name, got {', '.join(names)}")
+        self.model = names[0]
+        self.releases = tuple(node.release for node in nodes)
+        self._nodes = {node.release: node for node in nodes}
+        self._newest = nodes[0]
+        self._upstreams = upstreams
+        self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tianti-engine")
+
+    def labels(self, release: str | None) -> tuple[str, ...]:
+        """The labels of a release, or of the newest."""
+        return (self._newest if release is None else self._nodes[release]).labels
+
+    def warm_up(self) -> None:
+        """Run every model once, so that the first request does not pay for it."""
+        for node in self._nodes.values():
+            if isinstance(answer := node.answer("warm up"), RunError):
+                raise answer
+
+    async def infer(self, asked: InferRequest) -> InferResponse:
+        """Answer a batch; every text has the request's deadline.
+
+        Raises:
+            DeadlineError: the deadline passed before the model could run.
+            RunError: no tier gave a usable answer to one of the texts.
+        """
+        node = self._nodes.get(asked.release or self._newest.release, self._newest)
+        predictions = await asyncio.gather(*(self._predict(node, text, asked) for text in asked.texts))
+        return InferResponse(model=self.model, release=node.release, predictions=tuple(predictions), id=asked.id)
+
+    async def _predict(self, node: Node, text: str, asked: InferRequest) -> Prediction:
+        started_s = node.clock()
+        deadline_ms = asked.deadline_ms or DEADLINE_MS
+        known = asked.release in (None, node.release)
+        terms = node.terms(asked.point, deadline_ms, entry=asked.point is None, known=known)
+        here = await asyncio.get_running_loop().run_in_executor(
+            self._engine, _answer, node, text, started_s + terms.deadline_s
+        )
+        steps = node.climb(here, terms, started_s)
+        try:
+            ask = next(steps)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        # up goes what came: release and point are the entry node's choice
+        up = Request(text=text, release=asked.release or node.release, point=asked.point or terms.point)
+        return await node.follow(steps, ask, up)
+
+    async def aclose(self) -> None:
+        """Close what leads upward, and end the engine's thread."""
+        for upstream in self._upstreams:
+            await upstream.aclose()
+        self._engine.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer(node: Node, text: str, deadline_s: float) -> Answer | RunError:
+    if node.clock() >= deadline_s:
+        raise DeadlineError("the deadline passed while the request waited for the model; send fewer or allow more time")
+    return node.answer(text)

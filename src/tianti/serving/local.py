@@ -1,0 +1,54 @@
+"""Nodes on this machine, inside this process: for `tianti up`, `tianti demo` and tests.
+
+A node is a thread here, not a process: it cannot outlive the program, however that ends.
+Not here: a node in production, which is a process of its own (`serve`).
+Invariant: when a `with` block of `local_node` ends, its port is closed and its thread has ended.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tianti.errors import RunError
+from tianti.serving.serve import make_server, serve
+from tianti.spec import Tier
+
+_HOST = "127.0.0.1"
+_START_S = 60.0  # models are loaded before the thread starts, so this is generous
+
+
+@contextmanager
+def local_node(tier: Tier, release: Path, upstreams: Sequence[str] = (), port: int = 0) -> Iterator[str]:
+    """A node that answers while the block runs; gives its URL.
+
+    Raises:
+        UsageError, PackageError: as `serve`.
+        RunError: it did not begin to answer.
+    """
+    ready = threading.Event()
+    with make_server(tier, [release], upstreams, _HOST, port, lambda _url: ready.set()) as server:
+        thread = threading.Thread(target=server.run, name=f"tianti-{tier}", daemon=True)
+        thread.start()
+        try:
+            if not ready.wait(_START_S):
+                raise RunError(f"the {tier} node did not begin to answer within {_START_S:.0f} s")
+            yield server.url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def run_three(release: Path, port: int, say: Callable[[str], object]) -> None:
+    """Run cloud, edge and device until SIGINT or SIGTERM: device on `port`, edge and cloud on the two after it.
+
+    Port 0 takes three free ones. Raises as `serve`; then none is left running.
+    """
+    edge_port, cloud_port = (port + 1, port + 2) if port else (0, 0)
+    with (
+        local_node(Tier.CLOUD, release, port=cloud_port) as cloud,
+        local_node(Tier.EDGE, release, [cloud], port=edge_port) as edge,
+    ):
+        say(f"cloud  {cloud}")
+        say(f"edge   {edge}")
+        serve(Tier.DEVICE, [release], [edge, cloud], _HOST, port, lambda url: say(f"device {url}  (Ctrl-C stops all)"))
