@@ -77,7 +77,9 @@ def _make_package(folder: Path, tier: Tier, known: int, words: dict[str, tuple[s
             vocabulary.setdefault(word, len(vocabulary))
     table = np.zeros((len(vocabulary), len(words)), dtype=np.float32)
     for column, row in enumerate(words.values()):
-        table[[vocabulary[word] for word in row[:known]], column] = np.nan if broken else _SURE
+        table[[vocabulary[word] for word in row[:known]], column] = _SURE
+    if broken:
+        table[:] = np.nan
     model = folder.with_suffix(".onnx")
     folder.mkdir(parents=True)
     write_model(model, table)

@@ -8,7 +8,7 @@ and labels become empty ones, which cleaning counts.
 import csv
 import difflib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class _Table(NamedTuple):
     """The names of all columns, and one mapping a row."""
 
     columns: list[str]
-    records: Iterable[dict[str, Any]]
+    records: list[dict[str, Any]]
 
 
 def read_table(source: str, base: Path, columns: Columns, encoding: str | None = None) -> list[Row]:
@@ -50,20 +50,19 @@ def read_table(source: str, base: Path, columns: Columns, encoding: str | None =
         DataError: the source cannot be read, is not such a table, lacks a column, or holds no rows.
         MissingExtraError: the format or the place needs a library that is not installed.
     """
-    path = resolve_source(source, base)
-    content = unpack(path.read_bytes(), source)
-    table = _parse(content, path.name, encoding, source)
+    content = unpack(resolve_source(source, base).read_bytes(), source)
+    table = _parse(content, columns, encoding, source)
     _check_columns(table.columns, columns, source)
     rows = [_row(record, columns, number, source) for number, record in enumerate(table.records, start=1)]
     if not rows:
-        raise DataError(f"{source}: expected rows, got none below the column names {', '.join(table.columns)}; add rows")
+        raise DataError(f"{source}: expected rows, got only the column names {', '.join(table.columns)}; add rows")
     return rows
 
 
-def _parse(content: bytes, file_name: str, encoding: str | None, origin: str) -> _Table:
-    ending = Path(file_name.lower().removesuffix(".gz")).suffix
+def _parse(content: bytes, wanted: Columns, encoding: str | None, origin: str) -> _Table:
+    ending = Path(origin.lower().removesuffix(".gz")).suffix  # a cache may keep the file under another name
     if content.startswith(PARQUET):
-        return _parse_parquet(content, origin)
+        return _parse_parquet(content, wanted, origin)
     if ending in (".jsonl", ".ndjson", ".json"):
         return _parse_json(decode(content, encoding, origin), origin)
     if ending in (".csv", ".tsv"):
@@ -78,7 +77,7 @@ def _parse_csv(text: str, delimiter: str, origin: str) -> _Table:
     before = csv.field_size_limit(len(text) + 1)  # the default stops at 131,072 characters
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        names = [name.strip() for name in next(reader)]
+        names = [name.strip() for name in next(fields for fields in reader if fields)]
         # all at once, because the limit is the whole process's
         return _Table(names, list(_records(reader, names, origin)))
     except csv.Error as error:
@@ -107,7 +106,7 @@ def _json_list(text: str, origin: str) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(text, type=list[dict[str, Any]])
     except msgspec.DecodeError as error:
-        cure = "write one object a row, such as {\"text\": \"…\", \"label\": \"…\"}"
+        cure = 'write one object a row, such as {"text": "…", "label": "…"}'
         raise DataError(f"{origin}: expected a JSON list of objects, got: {error}; {cure}") from error
 
 
@@ -119,20 +118,22 @@ def _json_lines(text: str, origin: str) -> list[dict[str, Any]]:
             try:
                 records.append(decoder.decode(line))
             except msgspec.DecodeError as error:
-                cure = "write one object a line, such as {\"text\": \"…\", \"label\": \"…\"}"
+                cure = 'write one object a line, such as {"text": "…", "label": "…"}'
                 raise DataError(f"{origin}: expected a JSON object at line {number}, got: {error}; {cure}") from error
     return records
 
 
-def _parse_parquet(content: bytes, origin: str) -> _Table:
+def _parse_parquet(content: bytes, wanted: Columns, origin: str) -> _Table:
     with needs_extra("train"):
-        import pyarrow
+        import pyarrow as pa
         from pyarrow import parquet
     try:
-        table = parquet.read_table(pyarrow.BufferReader(content))
-    except (pyarrow.ArrowException, OSError) as error:
+        file = parquet.ParquetFile(pa.BufferReader(content))
+        names = file.schema_arrow.names
+        read = [name for name in names if name in (wanted.text, wanted.label, *wanted.group)]
+        return _Table(names, file.read(columns=read).to_pylist())
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"{origin}: expected a whole parquet file, got: {error}; fetch or write it again") from error
-    return _Table(table.column_names, table.to_pylist())
 
 
 def _check_columns(found: list[str], wanted: Columns, origin: str) -> None:

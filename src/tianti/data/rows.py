@@ -27,14 +27,13 @@ def normalise(text: str) -> str:
 
 def text_key(text: str) -> str:
     """SHA-256 of a normalised text, as 64 hexadecimal digits: what roles are kept by."""
-    # a lone surrogate can come out of JSON, and must not stop a hash
-    return hashlib.sha256(normalise(text).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(normalise(text).encode()).hexdigest()
 
 
 def row_key(row: Row) -> str:
     """SHA-256 of a row's normalised text and its label, as 64 hexadecimal digits."""
     content = f"{normalise(row.text)}\n{row.label}"  # a normalised text holds no line break
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def by_text(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -86,5 +86,5 @@ def _from_s3(source: str) -> Path:
 
 
 def _unreachable(source: str, endpoint: str, error: Exception, cure: str) -> DataError:
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return DataError(f"{source}: expected a file at {endpoint}, got: {first_line}; {cure}")
+    got = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{source}: expected a file at {endpoint}, got: {got:.300}; {cure}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tianti.device.background import Background
 from tianti.errors import RunError, UsageError
 from tianti.package import find_release, read_release
-from tianti.router import Answer, Node, Upstream, check_point, conclude
+from tianti.router import Answer, Node, Upstream, check_point, conclude, follow
 from tianti.spec import Prediction, Reason, Request, Tier
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Ladder:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(step.future), self._patience_s(step))
         except TimeoutError:
-            return self._give_up(step)
+            return self._give_up(step, Reason.DEADLINE)
 
     async def apredict_many(self, texts: Iterable[str]) -> list[Prediction]:
         """`predict_many` for an event loop."""
@@ -141,7 +141,7 @@ class Ladder:
         return await asyncio.gather(*map(one, texts))
 
     def close(self) -> None:
-        """End the private thread, if there is one, and with it what is still climbing. Closing twice does no harm."""
+        """End the private thread, if there is one; what is climbing is answered here. Closing twice does no harm."""
         self._closed = True
         self._background.close(self._close_upstreams())
 
@@ -158,7 +158,8 @@ class Ladder:
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         request = Request(text=text, release=node.release, point=self._terms.point, deadline_ms=self._deadline_ms)
-        return _Climbing(self._background.submit(node.follow(steps, ask, request)), here, started_s)
+        climbing = follow(steps, ask, request, node.upstreams, node.clock)
+        return _Climbing(self._background.submit(climbing), here, started_s)
 
     def _settle(self, steps: list[Prediction | _Climbing], index: int) -> None:
         step = steps[index]
@@ -175,9 +176,9 @@ class Ladder:
         try:
             return step.future.result(self._patience_s(step))
         except TimeoutError:
-            return self._give_up(step)
-        except CancelledError:
-            raise UsageError("the ladder was closed while this text was climbing") from None
+            return self._give_up(step, Reason.DEADLINE)
+        except CancelledError:  # by `close`
+            return self._give_up(step, Reason.UPSTREAM_DOWN)
         finally:
             step.future.cancel()
 
@@ -186,9 +187,9 @@ class Ladder:
         until_s = step.started_s + self._terms.deadline_s - self._terms.reserve_s / 2
         return max(until_s - self._node.clock(), 0.0)
 
-    def _give_up(self, step: _Climbing) -> Prediction:
+    def _give_up(self, step: _Climbing, reason: Reason) -> Prediction:
         elapsed_s = self._node.clock() - step.started_s
-        return conclude(step.here, self._terms, Reason.DEADLINE, (self._node.tier,), elapsed_s)
+        return conclude(step.here, self._terms, reason, (self._node.tier,), elapsed_s)
 
     async def _close_upstreams(self) -> None:
         for upstream in self._node.upstreams:

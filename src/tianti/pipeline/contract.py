@@ -39,7 +39,8 @@ class Stage:
     """A step of the pipeline.
 
     `needs` are stages whose folders it reads; `parts` is what of the spec and the world outside it depends on (hashed
-    into its key); `rooms` are the rooms whose code it runs (their source is hashed too).
+    into its key); `rooms` are the rooms whose code it runs (their source is hashed too). Where `replaces` names a stage,
+    later stages read this one's folder in that one's place.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     parts: Callable[[LadderSpec, Path], object] = lambda spec, base: None
     rooms: tuple[str, ...] = ()
+    replaces: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
@@ -45,15 +45,17 @@ def run_stages(
         The folder of each stage's output, and the timeline.
     """
     folders: dict[str, Path] = {}
+    keys: dict[str, str] = {}
     timeline: list[StageDone] = []
     for stage in stages:
         begun = time.perf_counter()
         listener.started(stage.name)
-        keys = {done.name: done.key for done in timeline}
         key = _key(stage, spec, base, keys)
         inputs = {name: folders[name] for name in stage.needs}
         progress = _progress(listener, stage.name)
-        folders[stage.name], cached = store.build(key, _fill(stage, spec, base, inputs, progress))
+        folder, cached = store.build(key, _fill(stage, spec, base, inputs, progress))
+        name = stage.replaces or stage.name
+        folders[name], keys[name] = folder, key
         done = StageDone(stage.name, key, round(time.perf_counter() - begun, 3), cached)
         timeline.append(done)
         listener.finished(done)
@@ -73,7 +75,8 @@ def _key(stage: Stage, spec: LadderSpec, base: Path, keys: dict[str, str]) -> st
 
 def _file_digest(run: StageFunction) -> str:
     """SHA-256 of the file that a stage is written in: another version of the code is another key."""
-    return sha256_bytes(Path(inspect.getfile(run)).read_bytes())
+    function = run.func if isinstance(run, partial) else run
+    return sha256_bytes(Path(inspect.getfile(function)).read_bytes())
 
 
 @cache

@@ -7,8 +7,6 @@ Invariant: a package is verified against its release before its first answer.
 import time
 from collections.abc import Callable, Generator, Sequence
 
-import msgspec
-
 from tianti.certificate import UNUSABLE, read
 from tianti.errors import RunError, UsageError
 from tianti.package import Release, verify_package
@@ -17,7 +15,7 @@ from tianti.router.climb import Answer, Ask, Outcome, Terms, climb
 from tianti.router.policy import bind_point, choose_point, threshold_of
 from tianti.router.upstream import Upstream
 from tianti.runtimes.onnx import OnnxRuntime
-from tianti.spec import Prediction, Request, Tier
+from tianti.spec import Prediction, Tier
 from tianti.store import canonical_json, sha256_bytes
 
 
@@ -101,17 +99,3 @@ class Node:
     def climb(self, here: Answer | RunError, terms: Terms, started_s: float) -> Generator[Ask, Outcome, Prediction]:
         """One request's way up from here (see `climb`)."""
         return climb(here, terms, self.upstreams, started_s, self.clock())
-
-    async def follow(self, steps: Generator[Ask, Outcome, Prediction], ask: Ask, request: Request) -> Prediction:
-        """Drive a climb that has asked for its first ask to its end; `request` is what goes up.
-
-        Raises:
-            RunError: no tier gave a usable answer.
-        """
-        while True:
-            sent = msgspec.structs.replace(request, deadline_ms=ask.remaining_s * 1e3)
-            result = await self.upstreams[ask.way].ask(sent, ask.remaining_s)
-            try:
-                ask = steps.send(Outcome(result, self.clock()))
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]

@@ -1,15 +1,18 @@
-"""A higher node with its breaker: asks it, and probes it in the background while it is out.
+"""A higher node with its breaker: asked by requests, probed in the background while it is out. And the async driver.
 
 Not here: bytes and sockets (`runtimes.remote`), the breaker's rules (`breaker`).
 Invariant: its methods run on one event loop, which alone changes the breaker; other threads only read `is_open`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from tianti.errors import UpstreamError
 from tianti.router.breaker import Breaker
+from tianti.router.climb import Ask, Outcome
 from tianti.spec import Prediction, Request
 
 if TYPE_CHECKING:
@@ -82,3 +85,24 @@ class Upstream:
         while (due_s := self._breaker.probe_at_s) is not None:
             await asyncio.sleep(max(due_s - self._clock(), 0.0))
             self._breaker.probed(await self._remote.probe(), self._clock())
+
+
+async def follow(
+    steps: Generator[Ask, Outcome, Prediction],
+    ask: Ask,
+    request: Request,
+    upstreams: Sequence[Upstream],
+    clock: Callable[[], float],
+) -> Prediction:
+    """Drive a climb from its first ask to its end; `request` is what goes up, with the time that is left.
+
+    Raises:
+        RunError: no tier gave a usable answer.
+    """
+    while True:
+        sent = msgspec.structs.replace(request, deadline_ms=ask.remaining_s * 1e3)
+        result = await upstreams[ask.way].ask(sent, ask.remaining_s)
+        try:
+            ask = steps.send(Outcome(result, clock()))
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

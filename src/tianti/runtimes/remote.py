@@ -5,15 +5,12 @@ Invariant: an ask ends within its time, with a prediction or an UpstreamError; n
 a request goes (proxies, netrc).
 """
 
-from typing import TYPE_CHECKING
+import asyncio
 from urllib.parse import quote, urlsplit
 
 from tianti.errors import DeadlineError, UpstreamError, UsageError
 from tianti.protocols.oip import InferRequest, decode_error, decode_response, encode_request
 from tianti.spec import Prediction, Request
-
-if TYPE_CHECKING:
-    import httpx2
 
 PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
@@ -23,19 +20,28 @@ _CONNECTIONS = 64
 class RemoteRung:
     """Another node at a URL such as http://edge:8081, answering for the model of this name.
 
+    What it needs is imported here at the latest, not in the first ask, which has a deadline.
+
     Raises:
         UsageError: the URL is not one.
     """
 
     def __init__(self, url: str, model: str) -> None:
+        import httpx2
+
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"upstream: expected a URL such as http://127.0.0.1:8081, got {url!r}")
         self.name = parts.netloc.rpartition("@")[2]
         self._url = url.rstrip("/")
         self._infer_url = f"{self._url}/v2/models/{quote(model, safe='')}/infer"
-        self._verify = parts.scheme != "http"  # loading certificate authorities takes 20 ms
-        self._client: httpx2.AsyncClient | None = None
+        self._client = httpx2.AsyncClient(
+            timeout=None,  # the whole ask has one
+            trust_env=False,
+            verify=parts.scheme != "http",  # loading certificate authorities takes 20 ms
+            limits=httpx2.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S),
+            headers={"content-type": "application/json"},
+        )
 
     async def ask(self, request: Request, remaining_s: float) -> Prediction:
         """The node's answer; connecting, waiting and reading share the time.
@@ -44,8 +50,6 @@ class RemoteRung:
             DeadlineError: not within `remaining_s`.
             UpstreamError: it cannot be reached, answers with an error, or with what is not an answer.
         """
-        import asyncio
-
         body = encode_request(
             InferRequest(
                 texts=(request.text,),
@@ -56,7 +60,7 @@ class RemoteRung:
         )
         try:
             async with asyncio.timeout(remaining_s):
-                response = await self._connected().post(self._infer_url, content=body)
+                response = await self._client.post(self._infer_url, content=body)
         except TimeoutError:
             raise DeadlineError(f"{self.name} did not answer within {remaining_s * 1e3:.0f} ms") from None
         except Exception as error:  # exceptions of several libraries come through here; none may lose a request
@@ -71,28 +75,12 @@ class RemoteRung:
 
     async def probe(self) -> bool:
         """Is the node ready to answer? Never raises; takes PROBE_TIMEOUT_S at most."""
-        import asyncio
-
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                return (await self._connected().get(f"{self._url}/v2/health/ready")).status_code == 200
+                return (await self._client.get(f"{self._url}/v2/health/ready")).status_code == 200
         except Exception:  # see `ask`: an exception that got out would end the probing for ever
             return False
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-
-    def _connected(self) -> "httpx2.AsyncClient":
-        if self._client is None:
-            import httpx2
-
-            self._client = httpx2.AsyncClient(
-                timeout=None,  # the whole ask has one
-                trust_env=False,
-                verify=self._verify,
-                limits=httpx2.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S),
-                headers={"content-type": "application/json"},
-            )
-        return self._client
+        await self._client.aclose()

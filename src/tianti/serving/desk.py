@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tianti.errors import DeadlineError, RunError, UsageError
 from tianti.protocols.oip import InferRequest, InferResponse
-from tianti.router import Answer, Node, Upstream
+from tianti.router import Answer, Node, Upstream, follow
 from tianti.spec import Prediction, Request
 
 DEADLINE_MS = 500.0
@@ -72,13 +72,13 @@ class Desk:
             return done.value  # type: ignore[no-any-return]
         # up goes what came: release and point are the entry node's choice
         up = Request(text=text, release=asked.release or node.release, point=asked.point or terms.point)
-        return await node.follow(steps, ask, up)
+        return await follow(steps, ask, up, node.upstreams, node.clock)
 
     async def aclose(self) -> None:
         """Close what leads upward, and end the engine's thread."""
         for upstream in self._upstreams:
             await upstream.aclose()
-        self._engine.shutdown(wait=False, cancel_futures=True)
+        self._engine.shutdown(cancel_futures=True)  # waits for the one text that is running
 
 
 def _answer(node: Node, text: str, deadline_s: float) -> Answer | RunError:

@@ -1,155 +1,171 @@
-"""The one loop that fits weights by gradient: optimizer, schedule, clipping, early stopping.
+"""The one training loop: optimiser, schedule, clipping, mixed precision, early stopping.
 
-Not here: what is fitted and to what end (`teacher`, `scratch`, `distill` give the module and its loss).
-Invariants: the same seed and machine give the same weights; a loss that is not finite is an error, never a result.
+Not here: what the loss is (`teacher`, `distill`). Invariants: the same seed and data give the same batches; a loss that
+is not finite stops the run instead of spoiling the weights.
 """
 
+import copy
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
-import torch
-from accelerate.utils import set_seed
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from transformers import get_scheduler
 
-from tianti.errors import StageError
+from tianti.errors import StageError, needs_extra
 from tianti.spec.ladder import FitSpec
-from tianti.training.batches import Ids, pad, shuffled_batches
 from tianti.training.contract import Progress
-from tianti.training.hardware import make_accelerator
 
-NO_LABEL = -100  # torch's own ignore_index
-_WARM_UP = 0.1
-_CLIP = 1.0
-_REPORT_EVERY = 10  # steps; reading the loss waits for an accelerator
+with needs_extra("train"):
+    import torch
+    from accelerate import Accelerator
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel, get_scheduler
 
-
-@dataclass(frozen=True)
-class Examples:
-    """What a loss sees of each row: ids, label (NO_LABEL where none is known) and perhaps the teacher's logits."""
-
-    ids: Ids
-    labels: NDArray[np.int64]
-    teacher: NDArray[np.float32] | None = None
-
-    def batch(self, rows: NDArray[np.int64], pad_id: int, device: torch.device) -> "Batch":
-        """These rows as tensors."""
-        return Batch(
-            pad([self.ids[row] for row in rows], pad_id).to(device),
-            torch.from_numpy(self.labels[rows]).to(device),
-            None if self.teacher is None else torch.from_numpy(self.teacher[rows]).to(device),
-        )
+Ids = Sequence[Sequence[int]]
+_WARMUP_SHARE = 0.1
+_CLIP_NORM = 1.0
+_WEIGHT_DECAY = 0.01
+_BUCKET = 16  # batches are cut from this many, sorted by length: padding is the larger part of the cost
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some examples as tensors: int64 [b, t], int64 [b], float32 [b, labels]."""
-
-    input_ids: Tensor
-    labels: Tensor
-    teacher: Tensor | None
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a fit minimises, over which rows each epoch, and what tells whether it got better.
-
-    `draw(epoch, rng)` gives the rows of an epoch, as many each time. `validate()` is an accuracy; it is only asked
-    for when the fit has patience. `groups` are the optimizer's parameter groups; None: all parameters alike.
-    """
-
-    loss: Callable[[Batch], Tensor]
-    draw: Callable[[int, np.random.Generator], NDArray[np.int64]]
-    validate: Callable[[], float]
-    groups: list[dict[str, Any]] | None = None
+@cache
+def bf16_is_fast() -> bool:
+    """Whether this machine computes bfloat16 in hardware; elsewhere it is slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def fit(
-    module: nn.Module, examples: Examples, goal: Goal, spec: FitSpec, *, pad_id: int, seed: int, progress: Progress, note: str
+def pad_batch(ids: Ids, pad_id: int) -> Tensor:
+    """Ids of unequal length as int64 [batch, longest]."""
+    batch = np.full((len(ids), max(map(len, ids))), pad_id, dtype=np.int64)
+    for row, tokens in enumerate(ids):
+        batch[row, : len(tokens)] = tokens
+    return torch.from_numpy(batch)
+
+
+def fit_module(
+    module: nn.Module,
+    ids: Ids,
+    pad_id: int,
+    loss: Callable[[Tensor, NDArray[np.int64]], Tensor],
+    fit: FitSpec,
+    *,
+    seed: int,
+    note: str,
+    progress: Progress,
+    head_rate: float | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
 ) -> None:
-    """Fit a module in place; with patience, it ends with the weights of the best validation accuracy.
+    """Fit a module in place: `loss(logits [batch, labels], rows)` is minimised over rows of `ids`.
 
-    `spec` is complete: learning rate, epochs and batch size are given.
+    `head_rate` is the learning rate of parameters under `head`, where it is another than `fit.learning_rate`; with
+    `fit.patience`, the weights of the best `validate` are kept. Every field of `fit` but patience must be given.
 
     Raises:
-        StageError: the loss was not finite.
+        StageError: the loss is not finite.
     """
-    assert spec.learning_rate is not None and spec.epochs is not None and spec.batch_size is not None
-    set_seed(seed)
-    rng = np.random.default_rng(seed)
-    accelerator = make_accelerator()
-    module.to(accelerator.device)
-    lengths = np.array([len(one) for one in examples.ids])
-    per_epoch = math.ceil(len(goal.draw(0, np.random.default_rng(seed))) / spec.batch_size)
-    total, done = per_epoch * spec.epochs, 0
-    optimizer = _make_optimizer(goal.groups or [{"params": list(module.parameters())}], spec)
-    schedule = _make_schedule(optimizer, spec, total)
-    best = _Best(module)
-    for epoch in range(spec.epochs):
+    assert fit.learning_rate is not None and fit.epochs is not None and fit.batch_size is not None
+    torch.manual_seed(seed)
+    accelerator = Accelerator(mixed_precision="bf16" if bf16_is_fast() else "no")
+    steps = fit.epochs * math.ceil(len(ids) / fit.batch_size)
+    optimizer = _OPTIMIZERS[fit.optimizer](_groups(module, fit.learning_rate, head_rate), lr=fit.learning_rate)
+    schedule = get_scheduler(fit.schedule, optimizer, math.ceil(steps * _WARMUP_SHARE), steps)
+    module, optimizer = accelerator.prepare(module, optimizer)
+    generator, best = np.random.default_rng(seed), _Best(fit.patience)
+    done = 0
+    for epoch in range(fit.epochs):
         module.train()
-        for rows in shuffled_batches(lengths, goal.draw(epoch, rng), spec.batch_size, rng):
+        for rows in _batches([len(tokens) for tokens in ids], fit.batch_size, generator):
+            batch = pad_batch([ids[row] for row in rows], pad_id).to(accelerator.device)
             with accelerator.autocast():
-                loss = goal.loss(examples.batch(rows, pad_id, accelerator.device))
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(module.parameters(), _CLIP)
+                logits = module(batch)
+            value = loss(logits.float(), rows)
+            if not torch.isfinite(value):
+                raise StageError(f"{note}: the loss is {value.item()} at step {done}; lower fit.learning_rate")
+            optimizer.zero_grad()
+            accelerator.backward(value)
+            accelerator.clip_grad_norm_(module.parameters(), _CLIP_NORM)
             optimizer.step()
             schedule.step()
-            optimizer.zero_grad()
             done += 1
-            if done % _REPORT_EVERY == 0 or done == total:
-                progress(done, total, f"{note}: epoch {epoch + 1} of {spec.epochs}, loss {_finite(loss, spec):.3f}")
-        module.eval()
-        if spec.patience is not None and best.epochs_ago(goal.validate()) >= spec.patience:
-            progress(total, total, f"{note}: no better after epoch {epoch + 1}")
+            progress(done, steps, f"{note}, epoch {epoch + 1} of {fit.epochs}")
+        if fit.patience is not None and validate is not None and best.stops(validate(module), module):
             break
-    best.restore()
+    best.restore(module)
+    module.to("cpu").eval()
 
 
 class _Best:
-    """The weights of the best epoch so far."""
+    """Remembers the best weights, and when to give up."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._accuracy = -1.0
-        self._epochs_ago = 0
+    def __init__(self, patience: int | None) -> None:
+        self._patience = patience
+        self._accuracy, self._since = -1.0, 0
         self._weights: dict[str, Tensor] | None = None
 
-    def epochs_ago(self, accuracy: float) -> int:
-        """Take in this epoch's accuracy; how many epochs ago the best one was."""
-        self._epochs_ago += 1
+    def stops(self, accuracy: float, module: nn.Module) -> bool:
         if accuracy > self._accuracy:
-            self._accuracy, self._epochs_ago = accuracy, 0
-            self._weights = {name: tensor.clone() for name, tensor in self._module.state_dict().items()}
-        return self._epochs_ago
+            self._accuracy, self._since = accuracy, 0
+            self._weights = copy.deepcopy(module.state_dict())
+        else:
+            self._since += 1
+        return self._patience is not None and self._since >= self._patience
 
-    def restore(self) -> None:
-        """Put the best weights back; without any validation the last ones stay."""
+    def restore(self, module: nn.Module) -> None:
         if self._weights is not None:
-            self._module.load_state_dict(self._weights)
+            module.load_state_dict(self._weights)
 
 
-def _make_optimizer(groups: list[dict[str, Any]], spec: FitSpec) -> torch.optim.Optimizer:
-    rate = spec.learning_rate or 0.0
-    if spec.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
-    if spec.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=rate, fused=True)
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=0.01, fused=True)
+def _groups(module: nn.Module, rate: float, head_rate: float | None) -> list[dict[str, object]]:
+    """Parameters with their learning rates; weight decay as usual."""
+    heads, others = [], []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (heads if "head." in name else others).append(parameter)
+    return [
+        {"params": others, "lr": rate, "weight_decay": _WEIGHT_DECAY},
+        {"params": heads, "lr": head_rate or rate, "weight_decay": _WEIGHT_DECAY},
+    ]
 
 
-def _make_schedule(optimizer: torch.optim.Optimizer, spec: FitSpec, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    name = "constant_with_warmup" if spec.schedule == "constant" else spec.schedule
-    return get_scheduler(name, optimizer, num_warmup_steps=math.ceil(_WARM_UP * steps), num_training_steps=steps)
+def _batches(lengths: Sequence[int], size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Rows of one epoch in random batches of about equal length."""
+    order, by_length = generator.permutation(len(lengths)), np.asarray(lengths)
+    for start in range(0, len(order), size * _BUCKET):
+        bucket = order[start : start + size * _BUCKET]
+        bucket = bucket[np.argsort(by_length[bucket], kind="stable")]
+        batches = [bucket[at : at + size] for at in range(0, len(bucket), size)]
+        for index in generator.permutation(len(batches)):
+            yield batches[index]
 
 
-def _finite(loss: Tensor, spec: FitSpec) -> float:
-    """The loss as a number; one bad step makes all later losses bad, so looking now and then is enough."""
-    value = loss.item()
-    if not math.isfinite(value):
-        cure = f"lower fit.learning_rate (now {spec.learning_rate})"
-        raise StageError(f"training diverged: expected a finite loss, got {value}; {cure}")
-    return value
+def compute_all(
+    module: nn.Module, ids: Ids, pad_id: int, progress: Progress, note: str, batch_size: int = 128
+) -> NDArray[np.float32]:
+    """A module's output for every row, float32 [rows, width], without gradients, longest rows last."""
+    device = Accelerator().device
+    module = _for_inference(module).to(device).eval()
+    order = np.argsort([len(tokens) for tokens in ids], kind="stable")
+    found: NDArray[np.float32] | None = None
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = pad_batch([ids[row] for row in rows], pad_id).to(device)
+            output = module(batch).float().cpu().numpy()
+            found = np.empty((len(ids), output.shape[1]), np.float32) if found is None else found
+            found[rows] = output
+            progress(min(start + batch_size, len(order)), len(order), note)
+    return np.empty((0, 0), np.float32) if found is None else found
+
+
+def _for_inference(module: nn.Module) -> nn.Module:
+    """A copy whose pretrained encoder, if any, computes in bfloat16 where that is fast; heads and sums stay float32."""
+    module = copy.deepcopy(module)
+    if bf16_is_fast():
+        for part in module.modules():
+            if isinstance(part, PreTrainedModel):
+                part.to(torch.bfloat16)
+    return module

@@ -1,87 +1,163 @@
-"""The built-in students: transformer, embedding bag, LSTM.
+"""Student architectures, and the wrapper that lets each take the ids of its teacher's tokenizer.
 
-Not here: training them (`distill`), the cut-down encoder (`cut_encoder`). Invariant: each keeps `StudentFunction`'s
-contract: kept rows in (0 = padding), logits out, and padding on the right never changes a logit.
+Not here: training (`distill`), shrinking files (`compression`). Invariant: padding does not change a result.
 """
 
-import torch
-import torch.nn.functional as F  # noqa: N812  (torch's own name for it)
-from torch import Tensor, nn
+import copy
 
+from tianti.errors import StageError, needs_extra
+from tianti.training.encoder import Encoder, mean_over
+
+with needs_extra("train"):
+    import torch
+    from torch import Tensor, nn
+
+PAD = 0
+"""The kept row of padding."""
 _HEADS = 4
+_DROPOUT = 0.1
 
 
-class Transformer(nn.Module):
-    """Pre-LN transformer (Xiong et al. 2020): learned positions, 4 heads, feed-forward 2 x width, mean pool."""
+class FakeQuantEmbedding(nn.Embedding):
+    """A table that is read through the grid of `bits` while it trains, gradients passing straight through.
 
-    def __init__(self, vocab: int, labels: int, width: int, *, layers: int, max_length: int) -> None:
+    Symmetric, one scale a row (Jacob et al. 2018); the exporter stores the same grid.
+    """
+
+    bits: int | None = None
+    _CLIP = 0.9  # of a row's largest value: a little clipping costs less than a coarse grid
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name of the overridden method)
+        """Rows of ids int64 [batch, tokens] -> float32 [batch, tokens, width]."""
+        if self.bits is None or not self.training:
+            return super().forward(input)
+        unique, where = torch.unique(input, return_inverse=True)
+        rows = super().forward(unique)
+        top = 2 ** (self.bits - 1) - 1
+        scale = (rows.detach().abs().amax(dim=1, keepdim=True) * self._CLIP / top).clamp(min=1e-8)
+        snapped = (rows / scale).round().clamp(-top, top) * scale
+        return (rows + (snapped - rows).detach())[where]
+
+
+class TransformerBody(nn.Module):
+    """Pre-LN transformer, mean over the tokens, linear head. The default student."""
+
+    def __init__(self, vocab: int, labels: int, width: int, layers: int = 2, max_length: int = 64) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab, width, padding_idx=0)
-        self.positions = nn.Parameter(torch.randn(max_length, width) * 0.02)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(layers))
+        self.embedding = FakeQuantEmbedding(vocab, width, padding_idx=PAD)
+        self.position = nn.Parameter(torch.randn(max_length, width) * 0.02)
+        self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, labels)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Logits [batch, labels] of rows [batch, tokens]."""
-        mask = rows != 0
-        hidden = self.embedding(rows) + self.positions[: rows.shape[1]]
-        for block in self.blocks:
-            hidden = block(hidden, mask)
-        return self.head(self.norm(mean_pool(hidden, mask)))
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits float32 [batch, labels]."""
+        kept = ids != PAD
+        mask = (1.0 - kept[:, None, None, :].float()) * -1e4
+        states = self.embedding(ids) + self.position[: ids.shape[1]]
+        for layer in self.layers:
+            states = layer(states, mask)
+        return self.head(mean_over(self.norm(states), kept))
 
 
-class _Block(nn.Module):
+class _Layer(nn.Module):
+    """Attention and feed-forward of twice the width, each after a norm and added back (Xiong et al. 2020)."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm_attention = nn.LayerNorm(width)
+        self.heads = _HEADS
+        self.norm_attention, self.norm_feed = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
-        self.mix = nn.Linear(width, width)
-        self.norm_feed = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, 2 * width)
-        self.narrow = nn.Linear(2 * width, width)
+        self.out = nn.Linear(width, width)
+        self.widen, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.dropout = nn.Dropout(_DROPOUT)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """One layer over hidden [batch, tokens, width]; mask is true where a token is."""
-        batch, tokens, width = hidden.shape
-        joint = self.query_key_value(self.norm_attention(hidden)).view(batch, tokens, 3, _HEADS, width // _HEADS)
-        query, key, value = joint.permute(2, 0, 3, 1, 4).unbind(0)
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        hidden = hidden + self.mix(heard.transpose(1, 2).reshape(batch, tokens, width))
-        return hidden + self.narrow(F.gelu(self.widen(self.norm_feed(hidden))))
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """States float32 [batch, tokens, width]; mask is added to attention, [batch, 1, 1, tokens]."""
+        batch, tokens, width = states.shape
+        split = (batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = self.query_key_value(self.norm_attention(states)).reshape(split).permute(2, 0, 3, 1, 4)
+        weights = torch.softmax(query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + mask, dim=-1)
+        mixed = (weights.to(value.dtype) @ value).transpose(1, 2).reshape(batch, tokens, width)
+        states = states + self.dropout(self.out(mixed))
+        return states + self.dropout(self.narrow(nn.functional.gelu(self.widen(self.norm_feed(states)))))
 
 
-class Bag(nn.Module):
-    """The mean of the embeddings (Iyyer et al. 2015 without hidden layers)."""
+class BagBody(nn.Module):
+    """Mean of the embeddings, one hidden layer: the smallest and fastest student."""
 
     def __init__(self, vocab: int, labels: int, width: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab, width, padding_idx=0)
-        self.norm = nn.LayerNorm(width)
+        self.embedding = FakeQuantEmbedding(vocab, width, padding_idx=PAD)
+        self.hidden = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(_DROPOUT))
         self.head = nn.Linear(width, labels)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Logits [batch, labels] of rows [batch, tokens]."""
-        return self.head(self.norm(mean_pool(self.embedding(rows), rows != 0)))
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits float32 [batch, labels]."""
+        pooled = mean_over(self.embedding(ids), ids != PAD)
+        return self.head(pooled + self.hidden(pooled))
 
 
-class Lstm(nn.Module):
-    """The classic Embedding -> LSTM -> Dense; it reads forward only, so that padding comes after all it has read."""
+class LstmBody(nn.Module):
+    """The classic Embedding -> LSTM -> Dense. One direction, mean over the tokens, so that padding is never read first."""
 
     def __init__(self, vocab: int, labels: int, width: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab, width, padding_idx=0)
+        self.embedding = FakeQuantEmbedding(vocab, width, padding_idx=PAD)
         self.lstm = nn.LSTM(width, width, batch_first=True)
+        self.dropout = nn.Dropout(_DROPOUT)
         self.head = nn.Linear(width, labels)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Logits [batch, labels] of rows [batch, tokens]."""
-        mask = rows != 0
-        hidden, _ = self.lstm(self.embedding(rows))
-        return self.head(mean_pool(hidden, mask))
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits float32 [batch, labels]."""
+        states, _ = self.lstm(self.embedding(ids))
+        return self.head(self.dropout(mean_over(states, ids != PAD)))
 
 
-def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean of hidden [batch, tokens, width] over the tokens of mask [batch, tokens]."""
-    weight = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+class EncoderBody(nn.Module):
+    """The first layers of the teacher's encoder on the kept rows of its table: the default edge model."""
+
+    def __init__(self, encoder: Encoder, kept: list[int], layers: int, head: nn.Linear) -> None:
+        super().__init__()
+        model = copy.deepcopy(encoder.model)
+        stack = layer_stack(model)
+        if layers > len(stack):
+            raise StageError(f"student encoder:{layers}: expected at most {len(stack)} layers, as many as the base has")
+        del stack[layers:]
+        table = model.get_input_embeddings().weight.data
+        rows = torch.cat([table[encoder.pad_id][None], table[kept]])
+        # frozen: the rows are good already, and a table's optimiser state is most of a small model's cost
+        model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=True))
+        self.encoder = Encoder(model, PAD, encoder.pooling)
+        self.head = copy.deepcopy(head)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits float32 [batch, labels]."""
+        return self.head(self.encoder(ids))
+
+
+def layer_stack(model: nn.Module) -> nn.ModuleList:
+    """The list of an encoder's layers.
+
+    Raises:
+        StageError: this kind of encoder is not known.
+    """
+    for path in ("encoder.layer", "transformer.layer", "layers"):
+        try:
+            return model.get_submodule(path)  # type: ignore[return-value]
+        except AttributeError:
+            continue
+    raise StageError(f"{type(model).__name__}: expected layers as in BERT, RoBERTa or DistilBERT; choose another student")
+
+
+class Student(nn.Module):
+    """Ids of the teacher's tokenizer -> kept rows by the alias map -> logits of a body."""
+
+    def __init__(self, body: nn.Module, alias: Tensor) -> None:
+        super().__init__()
+        self.body = body
+        self.register_buffer("alias", alias)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Logits float32 [batch, labels]."""
+        return self.body(self.alias[input_ids])

@@ -1,0 +1,37 @@
+"""The stages, in order: prepare, teach, distil, compress, package, certify, evaluate, report, release."""
+
+from pathlib import Path
+
+from tianti.errors import SpecError
+from tianti.pipeline.contract import Stage
+from tianti.pipeline.named import find_function
+from tianti.pipeline.stages.certify import CERTIFY
+from tianti.pipeline.stages.evaluate import EVALUATE
+from tianti.pipeline.stages.package import ENCODER, compress_stage, keeps_encoder, package_stage
+from tianti.pipeline.stages.prepare import PREPARE
+from tianti.pipeline.stages.release import RELEASE, REPORT
+from tianti.pipeline.stages.teach import DISTILL_DEVICE, DISTILL_EDGE, LESSONS, TEACH
+from tianti.spec import TIERS
+from tianti.spec.ladder import LadderSpec
+
+__all__ = ["ladder_stages"]
+
+
+def ladder_stages(spec: LadderSpec, base: Path) -> list[Stage]:
+    """The stages of a spec. A user's own comes right after the stage it names, and those behind read it instead.
+
+    Raises:
+        SpecError: a stage comes after one that there is not, or its function cannot be found.
+    """
+    encoder = [ENCODER] if keeps_encoder(spec) else []
+    stages = [PREPARE, TEACH, LESSONS, DISTILL_EDGE, DISTILL_DEVICE, *encoder]
+    stages += [make(tier, spec) for tier in TIERS for make in (compress_stage, package_stage)]
+    stages += [CERTIFY, EVALUATE, REPORT, RELEASE]
+    for own in spec.stages:
+        names = [stage.name for stage in stages]
+        if own.after not in names:
+            raise SpecError(f"stages.after: expected one of {', '.join(names)}, got {own.after!r}")
+        run = find_function(own.use, base)
+        behind = names.index(own.after) + 1
+        stages.insert(behind, Stage(f"{own.after}+{own.use.replace(':', '.')}", run, (own.after,), replaces=own.after))
+    return stages

@@ -1,0 +1,172 @@
+"""Stages `compress-*` and `package-*`: a trained model as a small file, then as a ModelPackage that proves itself.
+
+Not here: how to shrink (`compression`), the format (`package`). Invariant: a package's goldens were made by running
+the very file that it holds.
+"""
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+import tianti
+from tianti.data import read_prepared
+from tianti.errors import needs_extra
+from tianti.package import Golden, ModelPackage, write_package
+from tianti.pipeline.contract import Stage, StageContext
+from tianti.pipeline.stages.teach import SCRATCH, base_digest, kind_of, quantization_of, student_of
+from tianti.runtimes.onnx import OnnxRuntime
+from tianti.spec import Role, Tier
+from tianti.spec.ladder import LadderSpec
+from tianti.store import canonical_json, sha256_bytes, sha256_file, sha256_tree, write_atomic
+
+MODEL, TOKENIZER, ARCHITECTURE = "model.onnx", "tokenizer.json", "architecture.txt"
+_GOLDENS, _GOLDEN_LABELS = 8, 3
+_EXAMPLES = 8
+
+
+def run_encoder(context: StageContext) -> None:
+    """Write the frozen encoder of the base, exported and quantised once for every head that is put on it."""
+    from tianti.compression import export_onnx, quantize
+    from tianti.training import load_teacher
+
+    teacher = load_teacher(context.inputs["teach"])
+    with TemporaryDirectory() as folder:
+        exported = Path(folder) / "float.onnx"
+        examples = _example_ids(teacher, context)
+        export_onnx(teacher.module.encoder, exported, example_ids=examples, pad_id=teacher.pad_id, output="embedding")
+        context.progress(1, 2, "quantising")
+        quantize(exported, context.out / MODEL, embedding="int8", matmul=True)
+
+
+def run_compress(tier: Tier, context: StageContext) -> None:
+    """Write model.onnx, tokenizer.json, and what the model is in words."""
+    with needs_extra("train"):
+        import torch
+
+    from tianti.compression import attach_head, export_onnx, quantize
+    from tianti.training import load_teacher
+
+    teacher = load_teacher(context.inputs["teach"])
+    write_atomic(context.out / TOKENIZER, teacher.tokenizer_json().encode())
+    kind = teacher.architecture if tier is Tier.CLOUD else kind_of(context.spec, tier)
+    write_atomic(context.out / ARCHITECTURE, kind.encode())
+    if tier is Tier.CLOUD and keeps_encoder(context.spec):
+        head = teacher.module.head
+        attach_head(
+            context.inputs["encoder"] / MODEL, context.out / MODEL, head.weight.detach().numpy(), head.bias.detach().numpy()
+        )
+        return
+    module, table = teacher.module, "int8"
+    if tier is not Tier.CLOUD:
+        module = torch.load(context.inputs[f"distill-{tier}"] / "student.pt", weights_only=False)
+        table = quantization_of(student_of(context.spec, tier), kind)
+    with TemporaryDirectory() as folder:
+        exported = Path(folder) / "float.onnx"
+        export_onnx(module, exported, example_ids=_example_ids(teacher, context), pad_id=teacher.pad_id)
+        context.progress(1, 2, "quantising")
+        quantize(exported, context.out / MODEL, embedding=table, matmul=table != "none")
+
+
+def run_package(tier: Tier, context: StageContext) -> None:
+    """Write the package."""
+    spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
+    source = context.inputs[f"compress-{tier}"]
+    architecture = (source / ARCHITECTURE).read_text(encoding="utf-8")
+
+    def write(folder: Path, goldens: list[Golden]) -> ModelPackage:
+        return write_package(
+            folder,
+            name=f"{spec.name}-{tier}",
+            version=sha256_file(source / MODEL)[:12],
+            task=spec.task,
+            labels=prepared.labels,
+            max_length=spec.data.max_length,
+            model=source / MODEL,
+            tokenizer_json=(source / TOKENIZER).read_text(encoding="utf-8"),
+            goldens=goldens,
+            card=_card(spec, tier, architecture),
+            architecture=architecture,
+            lineage={
+                "data": sha256_tree(context.inputs["prepare"]),
+                "spec": sha256_bytes(canonical_json(spec)),
+                "tianti": tianti.__version__,
+                "architecture": architecture,
+            },
+        )
+
+    with TemporaryDirectory() as draft:
+        runtime = OnnxRuntime(write(Path(draft), []))
+        goldens = [_golden(runtime, row.text) for row in prepared.rows[Role.VALIDATION][:_GOLDENS]]
+    write(context.out, goldens)
+
+
+def _golden(runtime: OnnxRuntime, text: str) -> Golden:
+    logits = runtime.run(text).logits
+    best = np.argsort(-logits)[:_GOLDEN_LABELS]
+    top = {runtime.labels[index]: round(float(logits[index]), 4) for index in best}
+    return Golden(text=text, label=runtime.labels[best[0]], top=top)
+
+
+def _example_ids(teacher, context: StageContext):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Real rows, the longest first, since an export's first example must hold no padding."""
+    from tianti.training.loop import pad_batch
+
+    rows = read_prepared(context.inputs["prepare"]).rows[Role.TRAIN][:_EXAMPLES]
+    ids = sorted(teacher.encode([row.text for row in rows]), key=len, reverse=True)
+    longest = max(len(ids[0]), 4)
+    first = [*ids[0], *ids[0][-1:] * (longest - len(ids[0]))]
+    return pad_batch([first, *ids[1:]], teacher.pad_id)
+
+
+def _card(spec: LadderSpec, tier: Tier, architecture: str) -> str:
+    return f"""\
+---
+pipeline_tag: {spec.task}
+library_name: tianti
+---
+# {spec.name}, {tier}
+
+{architecture}, made by [Tianti](https://pypi.org/project/tianti) from the data that manifest.json names by hash.
+Input: `input_ids` int64 [batch, tokens] of tokenizer.json, at most {spec.data.max_length} tokens. Output: `logits` float32.
+golden.jsonl holds texts and what they must give. Accuracy, limits and the certificate are in the release that ships it.
+"""
+
+
+def keeps_encoder(spec: LadderSpec) -> bool:
+    """Whether the cloud is a frozen encoder with a head."""
+    return spec.cloud.base != SCRATCH and spec.cloud.train == "head"
+
+
+def compress_stage(tier: Tier, spec: LadderSpec) -> Stage:
+    """The stage that makes a tier's file."""
+    trained = (f"distill-{tier}",) if tier is not Tier.CLOUD else ("encoder",) if keeps_encoder(spec) else ()
+    table = None if tier is Tier.CLOUD else quantization_of(student_of(spec, tier), kind_of(spec, tier))
+    return Stage(
+        f"compress-{tier}",
+        partial(run_compress, tier),
+        needs=("prepare", "teach", *trained),
+        parts=lambda spec, base: table,
+        rooms=("compression",),
+    )
+
+
+def package_stage(tier: Tier, spec: LadderSpec) -> Stage:
+    """The stage that makes a tier's package."""
+    return Stage(
+        f"package-{tier}",
+        partial(run_package, tier),
+        needs=("prepare", f"compress-{tier}"),
+        parts=lambda spec, base: spec,
+        rooms=("package", "runtimes"),
+    )
+
+
+ENCODER = Stage(
+    "encoder",
+    run_encoder,
+    needs=("prepare", "teach"),
+    parts=lambda spec, base: base_digest(spec, base),
+    rooms=("compression",),
+)

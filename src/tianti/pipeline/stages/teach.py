@@ -1,0 +1,158 @@
+"""Stages `teach`, `lessons` and `distill-*`: the cloud's model, what it says of old and new texts, and its students.
+
+Not here: how to train (`training`). Invariant: only train rows fit, only validation rows stop and choose.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tianti.data import Prepared, Row, read_prepared
+from tianti.errors import needs_extra
+from tianti.pipeline.contract import Stage, StageContext
+from tianti.pipeline.named import find_function
+from tianti.spec import Role, Tier
+from tianti.spec.ladder import LadderSpec, StudentSpec
+from tianti.store import sha256_tree
+
+SCRATCH = "scratch"
+# made-up texts for a student to learn from, labelled by the teacher
+_MADE_UP = 15_000
+_EDGE_LAYERS = 2
+_WIDTHS = {Tier.DEVICE: 128, Tier.EDGE: 192}
+_LAYERS = 2
+
+
+def run_teach(context: StageContext) -> None:
+    """Write the teacher."""
+    from tianti.training import fine_tune, find_base, save_teacher, teach_head, teach_scratch
+
+    spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
+    train, validation = (_rows(prepared, role) for role in (Role.TRAIN, Role.VALIDATION))
+    labels, longest = len(prepared.labels), spec.data.max_length
+    fit = spec.cloud.fit
+    if spec.cloud.base == SCRATCH:
+        teacher = teach_scratch(train, validation, labels, longest, fit, spec.seed, context.progress)
+    else:
+        base = find_base(spec.cloud.base, context.base)
+        if spec.cloud.train == "head":
+            teacher = teach_head(base, train, labels, longest, context.progress)
+        else:
+            teacher = fine_tune(base, train, validation, labels, longest, fit, spec.seed, context.progress)
+    save_teacher(teacher, context.out)
+
+
+def run_lessons(context: StageContext) -> None:
+    """Write ids and teacher's logits of train and of made-up texts, and the shrunken vocabulary."""
+    from tianti.training import load_teacher, make_texts, shrink_vocabulary
+
+    prepared = read_prepared(context.inputs["prepare"])
+    teacher, train = load_teacher(context.inputs["teach"]), _rows(prepared, Role.TRAIN)
+    ids = teacher.encode(train.texts)
+    vocabulary = shrink_vocabulary(teacher, ids, context.progress)
+    count = max(_made_up(student) for student in (context.spec.edge, context.spec.device))
+    context.progress(0, 1, "making up texts")
+    made = make_texts(
+        ids,
+        train.labels,
+        vocabulary.neighbours(),
+        vocabulary.special,
+        count,
+        context.spec.data.max_length,
+        context.spec.seed,
+    )
+    all_ids = [*ids, *made]
+    logits = teacher.label(all_ids, context.progress)
+    lengths = np.array([len(tokens) for tokens in all_ids])
+    flat = np.concatenate([np.asarray(tokens, dtype=np.int32) for tokens in all_ids])
+    np.savez(context.out / "lessons.npz", flat=flat, lengths=lengths, labels=train.labels, logits=logits)
+    vocabulary.save(context.out / "vocabulary.npz")
+
+
+def run_distill(tier: Tier, context: StageContext) -> None:
+    """Write the student of a tier."""
+    with needs_extra("train"):
+        import torch
+
+    from tianti.training import Lessons, Vocabulary, build_body, distill, load_teacher
+
+    spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
+    student, teacher = student_of(spec, tier), load_teacher(context.inputs["teach"])
+    validation = _rows(prepared, Role.VALIDATION)
+    with np.load(context.inputs["lessons"] / "lessons.npz") as kept:
+        count = len(kept["labels"]) + _made_up(student)
+        ids = np.split(kept["flat"], np.cumsum(kept["lengths"])[:-1])[:count]
+        labels, logits = kept["labels"], kept["logits"][:count]
+    lessons = Lessons(ids, labels, logits, teacher.encode(validation.texts), validation.labels)
+    vocabulary = Vocabulary.load(context.inputs["lessons"] / "vocabulary.npz")
+    kind = kind_of(spec, tier)
+    build = find_function(kind, context.base) if ":" in kind and not kind.startswith("encoder:") else kind
+    width = student.width or _WIDTHS[tier]
+    torch.manual_seed(spec.seed)
+    body = build_body(build, teacher, vocabulary, len(prepared.labels), width, student.layers or _LAYERS)
+    bits = {"int4": 4, "int8": 8}.get(quantization_of(student, kind))
+    module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress)
+    torch.save(module, context.out / "student.pt")
+
+
+def student_of(spec: LadderSpec, tier: Tier) -> StudentSpec:
+    """A tier's part of the spec."""
+    return spec.edge if tier is Tier.EDGE else spec.device
+
+
+def kind_of(spec: LadderSpec, tier: Tier) -> str:
+    """A tier's student, or its default: an edge cuts the base down where there is one."""
+    if (chosen := student_of(spec, tier).student) is not None:
+        return chosen
+    return f"encoder:{_EDGE_LAYERS}" if tier is Tier.EDGE and spec.cloud.base != SCRATCH else "transformer"
+
+
+def quantization_of(student: StudentSpec, kind: str) -> str:
+    """How a student's table is stored: an encoder's was never trained for 4 bits."""
+    return student.quantize or ("int8" if kind.startswith("encoder:") else "int4")
+
+
+def _made_up(student: StudentSpec) -> int:
+    return _MADE_UP if student.augment is None else student.augment
+
+
+def _rows(prepared: Prepared, role: Role):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Rows, which needs torch)
+    """In-scope rows of a role: out of scope is told by energy, not learnt as a class (docs/adr/0004)."""
+    from tianti.training import Rows
+
+    index = {label: position for position, label in enumerate(prepared.labels)}
+    kept: list[Row] = [row for row in prepared.rows[role] if row.label in index]
+    return Rows([row.text for row in kept], np.array([index[row.label] for row in kept], dtype=np.int64))
+
+
+def _teach_parts(spec: LadderSpec, base: Path) -> object:
+    return spec.cloud, spec.data.max_length, base_digest(spec, base)
+
+
+def base_digest(spec: LadderSpec, base: Path) -> str:
+    """Of a local base the bytes, of a hub's the name: a hub's revision is fixed in its cache."""
+    folder = base / spec.cloud.base
+    return sha256_tree(folder) if spec.cloud.base != SCRATCH and folder.is_dir() else spec.cloud.base
+
+
+def _lessons_parts(spec: LadderSpec, base: Path) -> object:
+    return [_made_up(student) for student in (spec.edge, spec.device)]
+
+
+TEACH = Stage("teach", run_teach, needs=("prepare",), parts=_teach_parts, rooms=("training",))
+LESSONS = Stage("lessons", run_lessons, needs=("prepare", "teach"), parts=_lessons_parts, rooms=("training",))
+DISTILL_EDGE = Stage(
+    "distill-edge",
+    partial(run_distill, Tier.EDGE),
+    needs=("prepare", "teach", "lessons"),
+    parts=lambda spec, base: (spec.edge, kind_of(spec, Tier.EDGE)),
+    rooms=("training",),
+)
+DISTILL_DEVICE = Stage(
+    "distill-device",
+    partial(run_distill, Tier.DEVICE),
+    needs=("prepare", "teach", "lessons"),
+    parts=lambda spec, base: (spec.device, kind_of(spec, Tier.DEVICE)),
+    rooms=("training",),
+)

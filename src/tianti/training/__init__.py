@@ -1,0 +1,29 @@
+"""Teachers and students: train the cloud's model, shrink its vocabulary, distil it.
+
+Not here: files for a runtime (`compression`), stages (`pipeline`). Needs the extra `train`.
+"""
+
+from tianti.training.augment import make_texts
+from tianti.training.contract import BuildStudent
+from tianti.training.distill import Lessons, build_body, distill
+from tianti.training.encoder import find_base
+from tianti.training.teacher import Rows, Teacher, fine_tune, load_teacher, save_teacher, teach_head, teach_scratch
+from tianti.training.vocabulary import Vocabulary, shrink_vocabulary
+
+__all__ = [
+    "BuildStudent",
+    "Lessons",
+    "Rows",
+    "Teacher",
+    "Vocabulary",
+    "build_body",
+    "distill",
+    "find_base",
+    "fine_tune",
+    "load_teacher",
+    "make_texts",
+    "save_teacher",
+    "shrink_vocabulary",
+    "teach_head",
+    "teach_scratch",
+]

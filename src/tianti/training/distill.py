@@ -1,0 +1,111 @@
+"""Distil a teacher into a student: soft labels on train and on made-up texts, hard labels where there are any.
+
+Not here: the teacher (`teacher`), export (`compression`). Invariant: validation rows are looked at only to stop.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tianti.errors import StageError, needs_extra
+from tianti.spec.ladder import FitSpec
+from tianti.training.contract import BuildStudent, Progress
+from tianti.training.loop import Ids, fit_module
+from tianti.training.students import PAD, BagBody, EncoderBody, FakeQuantEmbedding, LstmBody, Student, TransformerBody
+from tianti.training.teacher import EncoderClassifier, Teacher, accuracy_of, with_defaults
+from tianti.training.vocabulary import Vocabulary
+from tianti.training.wide import drop_words
+
+with needs_extra("train"):
+    import torch
+    from torch import Tensor, nn
+    from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+
+_TEMPERATURE = 2.0  # Hinton et al. 2015
+_HARD_SHARE = 0.3
+_WORD_DROPOUT = 0.1
+_HEAD_RATE = 2e-3
+SMALL = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=2e-3, epochs=8, batch_size=128)
+CUT_DOWN = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=1.5e-4, epochs=2, batch_size=64)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a student learns from: rows of train with labels, then made-up rows; teacher's logits for all of them."""
+
+    ids: Ids
+    labels: NDArray[np.int64]  # of the first rows, those of train
+    logits: NDArray[np.float32]  # [rows, labels]
+    validation: Ids
+    validation_labels: NDArray[np.int64]
+
+
+def build_body(kind: str | BuildStudent, teacher: Teacher, vocabulary: Vocabulary, labels: int, width: int, layers: int) -> nn.Module:
+    """A student's body, its table filled from the teacher's vectors.
+
+    Raises:
+        StageError: a user's student has no table called `embedding`, or the teacher has no layers to cut down.
+    """
+    if isinstance(kind, str) and kind.startswith("encoder:"):
+        if not isinstance(teacher.module, EncoderClassifier):
+            raise StageError(f"student {kind}: expected a cloud.base to cut down, got scratch; choose transformer")
+        return EncoderBody(teacher.module.encoder, vocabulary.kept, int(kind.removeprefix("encoder:")), teacher.module.head)
+    if kind == "transformer":
+        body: nn.Module = TransformerBody(vocabulary.rows, labels, width, layers, teacher.max_length)
+    elif isinstance(kind, str):
+        body = {"bag": BagBody, "lstm": LstmBody}[kind](vocabulary.rows, labels, width)
+    else:
+        body = kind(vocabulary.rows, labels, width)
+    table = getattr(body, "embedding", None)
+    if not isinstance(table, nn.Embedding) or table.weight.shape != (vocabulary.rows, width):
+        raise StageError(f"expected a student with nn.Embedding({vocabulary.rows}, {width}) called `embedding`, got {table}")
+    table.weight.data.copy_(vocabulary.table(width))
+    return body
+
+
+def distill(
+    body: nn.Module, vocabulary: Vocabulary, lessons: Lessons, fit: FitSpec, bits: int | None, seed: int, progress: Progress
+) -> Student:
+    """Train a student. `bits`: the grid that its table will be stored in, learnt with; None: float32."""
+    table = getattr(body, "embedding", None)
+    if isinstance(table, FakeQuantEmbedding):
+        table.bits = bits
+    cut_down = isinstance(body, EncoderBody)
+    student = Student(_WithDropout(body, vocabulary.unknown_row), vocabulary.alias_tensor())
+    labels, logits = torch.from_numpy(lessons.labels), torch.from_numpy(lessons.logits)
+
+    def loss(output: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        at = torch.from_numpy(rows)
+        soft = softmax(logits[at].to(output.device) / _TEMPERATURE, dim=1)
+        value = kl_div(log_softmax(output / _TEMPERATURE, dim=1), soft, reduction="batchmean") * _TEMPERATURE**2
+        known = at < len(labels)
+        if not known.any():
+            return value
+        hard = cross_entropy(output[known.to(output.device)], labels[at[known]].to(output.device))
+        return (1 - _HARD_SHARE) * value + _HARD_SHARE * hard
+
+    fit_module(
+        student,
+        lessons.ids,
+        vocabulary.special.pad,
+        loss,
+        with_defaults(fit, CUT_DOWN if cut_down else SMALL),
+        seed=seed,
+        note="distilling",
+        progress=progress,
+        head_rate=_HEAD_RATE,
+        validate=lambda module: accuracy_of(module, lessons.validation, vocabulary.special.pad, lessons.validation_labels),
+    )
+    return Student(body, vocabulary.alias_tensor()).eval()
+
+
+class _WithDropout(nn.Module):
+    """A body that does not see a share of the words while it trains."""
+
+    def __init__(self, body: nn.Module, unknown_row: int) -> None:
+        super().__init__()
+        self.body, self.unknown_row = body, unknown_row
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.body(drop_words(ids, self.unknown_row, PAD, _WORD_DROPOUT if self.training else 0.0))

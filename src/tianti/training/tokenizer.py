@@ -1,0 +1,61 @@
+"""Text to ids: train a WordPiece tokenizer where there is no base to take one from; encode rows.
+
+Not here: shrinking a vocabulary (`vocabulary`). Invariant: all that changes the model's input is in tokenizer.json.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tianti.errors import StageError, needs_extra
+
+with needs_extra("train"):
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+_VOCABULARY = 8000
+_MIN_FREQUENCY = 2
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+@dataclass(frozen=True)
+class Special:
+    """Ids of the special tokens; `first` and `last` frame a text."""
+
+    pad: int
+    unknown: int
+    first: int
+    last: int
+
+
+def find_special(tokenizer: Tokenizer) -> Special:
+    """The special tokens of a tokenizer, BERT's names or RoBERTa's.
+
+    Raises:
+        StageError: it has none of them.
+    """
+    for names in (("[PAD]", "[UNK]", "[CLS]", "[SEP]"), ("<pad>", "<unk>", "<s>", "</s>")):
+        ids = [tokenizer.token_to_id(name) for name in names]
+        if None not in ids:
+            return Special(*ids)
+    raise StageError("the tokenizer has neither [PAD] [UNK] [CLS] [SEP] nor <pad> <unk> <s> </s>; choose another base")
+
+
+def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
+    """A WordPiece tokenizer for Chinese and English: full-width forms folded, lower case, one token a Chinese character."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.BertNormalizer(lowercase=True)])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=_VOCABULARY, min_frequency=_MIN_FREQUENCY, special_tokens=_SPECIAL, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    frame = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", frame)
+    return tokenizer
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
+    """Ids of each text, special ones included, cut at `max_length`."""
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]

@@ -1,0 +1,193 @@
+"""One request's way, step by step: who is asked, what is kept, and what the decision says."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.router.virtual import answer_of
+from tianti.errors import DeadlineError, RunError, UpstreamError
+from tianti.router import Answer, Ask, Outcome, Terms, climb
+from tianti.spec import Prediction, Reason, Tier
+
+UNSURE, SURE = 0.4, 0.6
+
+
+def answer(score: float, truncated: bool = False) -> Answer:
+    return Answer("here", score, {"here": score}, "package", truncated)
+
+
+def terms(tier: Tier = Tier.DEVICE, *, threshold: float = 0.5, covered: bool = True, deadline_s: float = 0.5) -> Terms:
+    return Terms(tier, threshold, 0.01, "certificate", covered, deadline_s)
+
+
+def ways(*open_: bool) -> list[SimpleNamespace]:
+    return [SimpleNamespace(name=f"way{index}", is_open=is_open) for index, is_open in enumerate(open_)]
+
+
+def drive(
+    here: Answer | RunError,
+    on: Terms,
+    up: list[SimpleNamespace],
+    outcomes: list[Prediction | UpstreamError],
+    each_s: float = 0.01,
+) -> tuple[Prediction, list[Ask]]:
+    """Run a climb to its end; every outcome takes `each_s`."""
+    asks: list[Ask] = []
+    now_s, left = 100.0, iter(outcomes)
+    steps = climb(here, on, up, started_s=100.0, now_s=now_s)
+    try:
+        ask = next(steps)
+        while True:
+            asks.append(ask)
+            now_s += each_s
+            ask = steps.send(Outcome(next(left), now_s))
+    except StopIteration as done:
+        return done.value, asks
+
+
+def test_a_sure_answer_is_kept() -> None:
+    got, asks = drive(answer(SURE), terms(), ways(False), [])
+    assert not asks
+    assert (got.label, got.tier, got.decision.reason) == ("here", Tier.DEVICE, Reason.SCORE)
+    assert got.decision.certified
+    assert got.decision.tiers_tried == ("device",)
+
+
+def test_a_score_that_equals_the_threshold_is_enough() -> None:
+    assert drive(answer(0.5), terms(), ways(False), [])[0].decision.reason is Reason.SCORE
+
+
+def test_an_unsure_answer_climbs_and_the_decision_tells_the_way() -> None:
+    above = answer_of(Tier.CLOUD)
+    got, asks = drive(answer(UNSURE), terms(), ways(False), [above])
+    assert asks == [Ask(0, pytest.approx(0.46))]
+    assert (got.label, got.tier, got.decision.reason) == ("up", Tier.CLOUD, Reason.TOP)
+    assert got.decision.tiers_tried == ("device", "cloud")
+    assert got.decision.ms == pytest.approx(10.0)
+    assert (got.decision.point, got.decision.certificate) == (0.01, "certificate")
+    assert got.decision.certified
+
+
+def test_the_cloud_answers_whatever_its_score() -> None:
+    got, _ = drive(answer(0.0), terms(Tier.CLOUD, threshold=math.inf), [], [])
+    assert got.decision.reason is Reason.TOP
+    assert got.decision.certified
+    assert not got.decision.degraded
+
+
+def test_a_certificate_that_does_not_cover_says_nothing() -> None:
+    assert not drive(answer(SURE), terms(covered=False), [], [])[0].decision.certified
+    assert not drive(answer(SURE), terms(Tier.CLOUD, covered=False), [], [])[0].decision.certified
+
+
+def test_without_upstream_the_local_answer_is_neither_degraded_nor_certified() -> None:
+    got, _ = drive(answer(UNSURE, truncated=True), terms(), [], [])
+    assert got.decision.reason is Reason.NO_UPSTREAM
+    assert (got.decision.degraded, got.decision.certified, got.decision.truncated) == (False, False, True)
+
+
+def test_one_that_fails_is_skipped_and_named() -> None:
+    got, asks = drive(answer(UNSURE), terms(), ways(False, False), [UpstreamError("down"), answer_of(Tier.CLOUD)])
+    assert [ask.way for ask in asks] == [0, 1]
+    assert got.tier is Tier.CLOUD
+    assert got.decision.tiers_tried == ("device", "way0", "cloud")
+    assert not got.decision.degraded
+
+
+def test_one_whose_breaker_is_open_is_not_asked() -> None:
+    got, asks = drive(answer(UNSURE), terms(), ways(True, False), [answer_of(Tier.CLOUD)])
+    assert [ask.way for ask in asks] == [1]
+    assert got.decision.tiers_tried == ("device", "cloud")
+
+
+@pytest.mark.parametrize(
+    ("up", "outcomes", "each_s", "reason"),
+    [
+        (ways(True, True), [], 0.0, Reason.BREAKER_OPEN),
+        (ways(False, False), [UpstreamError("a"), UpstreamError("b")], 0.01, Reason.UPSTREAM_DOWN),
+        (ways(True, False), [UpstreamError("b")], 0.01, Reason.UPSTREAM_DOWN),
+        (ways(False, True), [UpstreamError("a")], 0.01, Reason.UPSTREAM_DOWN),
+        (ways(False), [DeadlineError("a")], 0.46, Reason.DEADLINE),
+        (ways(False, False), [DeadlineError("a")], 0.46, Reason.DEADLINE),
+        (ways(False, False), [UpstreamError("a")], 0.49, Reason.DEADLINE),
+    ],
+)
+def test_out_of_reach_is_degraded_with_its_reason(
+    up: list[SimpleNamespace], outcomes: list[Prediction | UpstreamError], each_s: float, reason: Reason
+) -> None:
+    got, asks = drive(answer(UNSURE), terms(), up, outcomes, each_s)
+    assert (got.label, got.decision.reason) == ("here", reason)
+    assert got.decision.degraded
+    assert not got.decision.certified
+    assert len(asks) == len(outcomes)
+
+
+def test_time_that_the_local_model_has_used_up_is_not_there() -> None:
+    steps = climb(answer(UNSURE), terms(deadline_s=0.5), ways(False), started_s=0.0, now_s=0.461)
+    with pytest.raises(StopIteration) as done:
+        next(steps)
+    assert done.value.value.decision.reason is Reason.DEADLINE
+
+
+def test_a_failed_model_climbs_and_is_an_error_where_nobody_answers() -> None:
+    broken = RunError("NaN")
+    for tier in Tier:
+        on = terms(tier, threshold=0.0)
+        assert drive(broken, on, ways(False), [answer_of(Tier.CLOUD)])[0].label == "up"
+        for up, outcomes in (([], []), (ways(True), []), (ways(False), [UpstreamError("down")])):
+            with pytest.raises(RunError, match="NaN"):
+                drive(broken, on, up, outcomes)
+
+
+def test_nan_never_meets_a_threshold() -> None:
+    got, _ = drive(answer(math.nan), terms(threshold=0.0), [], [])
+    assert got.decision.reason is Reason.NO_UPSTREAM
+
+
+def test_what_the_higher_node_says_about_its_answer_stays() -> None:
+    import msgspec
+
+    above = answer_of(Tier.EDGE)
+    decision = msgspec.structs.replace(above.decision, reason=Reason.UPSTREAM_DOWN, degraded=True, certified=False)
+    got, _ = drive(answer(UNSURE), terms(), ways(False), [msgspec.structs.replace(above, decision=decision)])
+    assert got.decision.reason is Reason.UPSTREAM_DOWN
+    assert (got.decision.degraded, got.decision.certified) == (True, False)
+
+
+RESULTS = st.sampled_from([answer_of(Tier.CLOUD), UpstreamError("down"), DeadlineError("late")])
+
+
+@given(
+    score=st.floats(0, 1),
+    threshold=st.floats(0, 1),
+    up=st.lists(st.booleans(), max_size=4),
+    results=st.lists(RESULTS, min_size=4, max_size=4),
+    each_s=st.floats(0.0, 0.4),
+)
+def test_every_request_gets_one_answer_that_is_honest(
+    score: float, threshold: float, up: list[bool], results: list[Prediction | UpstreamError], each_s: float
+) -> None:
+    got, asks = drive(answer(score), terms(threshold=threshold), ways(*up), results, each_s)
+    decision = got.decision
+    assert all(not up[ask.way] for ask in asks)
+    assert [ask.way for ask in asks] == sorted({ask.way for ask in asks})
+    assert all(0 < ask.remaining_s < 0.4601 for ask in asks)
+    if score >= threshold:
+        assert not asks
+    elif got.tier is Tier.DEVICE:
+        assert decision.degraded == bool(up)
+        assert not decision.certified
+    assert not (decision.degraded and decision.certified)
+
+
+@given(score=st.floats(0, 1), low=st.floats(0, 1), high=st.floats(0, 1))
+def test_a_stricter_threshold_never_keeps_more(score: float, low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    kept = [
+        drive(answer(score), terms(threshold=threshold), [], [])[0].decision.reason is Reason.SCORE
+        for threshold in (low, high)
+    ]
+    assert kept[0] >= kept[1]

@@ -1,0 +1,135 @@
+"""Outages in virtual time, through the asynchronous driver: nothing lost, nothing late, few tries, quick recovery."""
+
+import asyncio
+
+import pytest
+
+from tests.router.virtual import FakeRemote, now_s, run
+from tianti.router import Answer, Terms, Upstream, climb, follow
+from tianti.router.breaker import FAILURES, Breaker
+from tianti.spec import Prediction, Reason, Request, Tier
+
+DEADLINE_S = 0.5
+TERMS = Terms(Tier.DEVICE, 0.5, 0.01, "certificate", True, DEADLINE_S)
+UNSURE = Answer("here", 0.1, {"here": 0.1}, "package", False)
+OUTAGE_S = (10.0, 30.0)
+
+
+async def predict(upstreams: list[Upstream], deadline_s: float = DEADLINE_S) -> Prediction:
+    terms = TERMS._replace(deadline_s=deadline_s)
+    steps = climb(UNSURE, terms, upstreams, now_s(), now_s())
+    try:
+        ask = next(steps)
+    except StopIteration as done:
+        return done.value
+    return await follow(steps, ask, Request(text="a", deadline_ms=deadline_s * 1e3), upstreams, now_s)
+
+
+async def live_through(
+    remotes: list[FakeRemote], *, until_s: float = 60.0, every_s: float = 0.1, breaker: type[Breaker] = Breaker
+) -> list[tuple[float, float, Prediction]]:
+    """A request every so often: (when it came, how long it took, its answer)."""
+    upstreams = [Upstream(remote, now_s) for remote in remotes]
+    for upstream in upstreams:
+        upstream._breaker = breaker()
+    answers: list[tuple[float, float, Prediction]] = []
+
+    async def one(came_s: float) -> None:
+        answer = await predict(upstreams)
+        answers.append((came_s, now_s() - came_s, answer))
+
+    async with asyncio.TaskGroup() as group:
+        while now_s() < until_s:
+            group.create_task(one(now_s()))
+            await asyncio.sleep(every_s)
+    for upstream in upstreams:
+        await upstream.aclose()
+    return answers
+
+
+def check_outage(remote: FakeRemote, answers: list[tuple[float, float, Prediction]], in_flight: int) -> None:
+    assert len(answers) == pytest.approx(600, abs=1)
+    assert max(took_s for _, took_s, _ in answers) <= DEADLINE_S
+    for came_s, _, answer in answers:
+        if OUTAGE_S[0] <= came_s < OUTAGE_S[1] - DEADLINE_S:
+            assert answer.decision.degraded
+        if came_s < OUTAGE_S[0] - DEADLINE_S or came_s > OUTAGE_S[1] + 5.0:
+            assert answer.tier is Tier.CLOUD
+            assert not answer.decision.degraded
+    assert len(remote.failed) <= FAILURES + in_flight
+
+
+@pytest.mark.parametrize(("hangs", "in_flight"), [(False, 0), (True, 5)])
+def test_an_outage_costs_three_tries_and_ends_within_five_seconds(hangs: bool, in_flight: int) -> None:
+    """Where the node hangs, five more requests are on their way while the first three wait for their deadline."""
+    remote = FakeRemote(down_s=OUTAGE_S, hangs=hangs)
+    check_outage(remote, run(live_through([remote])), in_flight)
+
+
+class NeverOpens(Breaker):
+    def failed(self, now_s: float) -> None:
+        pass
+
+
+def test_without_a_breaker_the_same_check_fails() -> None:
+    remote = FakeRemote(down_s=OUTAGE_S)
+    answers = run(live_through([remote], breaker=NeverOpens))
+    with pytest.raises(AssertionError):
+        check_outage(remote, answers, in_flight=5)
+    assert len(remote.failed) > 100
+
+
+class NeverProbed(Breaker):
+    def probed(self, answered: bool, now_s: float) -> None:
+        super().probed(False, now_s)
+
+
+def test_without_probes_that_close_it_the_same_check_fails() -> None:
+    remote = FakeRemote(down_s=OUTAGE_S)
+    answers = run(live_through([remote], breaker=NeverProbed))
+    with pytest.raises(AssertionError):
+        check_outage(remote, answers, in_flight=0)
+
+
+def test_no_request_is_a_probe() -> None:
+    remote = FakeRemote(down_s=OUTAGE_S)
+    run(live_through([remote]))
+    closed_s = min(at_s for at_s in remote.probed if at_s >= OUTAGE_S[1])
+    assert not [at_s for at_s in remote.asked if OUTAGE_S[0] + 1.0 <= at_s < closed_s]
+
+
+def test_an_edge_that_is_out_is_skipped_to_the_cloud() -> None:
+    edge = FakeRemote("edge", tier=Tier.EDGE, down_s=(0.0, 1e9))
+    cloud = FakeRemote("cloud")
+    answers = [answer for _, _, answer in run(live_through([edge, cloud], until_s=10.0))]
+    assert all(answer.tier is Tier.CLOUD and not answer.decision.degraded for answer in answers)
+    assert answers[0].decision.tiers_tried == ("device", "edge", "cloud")
+    assert answers[-1].decision.tiers_tried == ("device", "cloud")
+    assert len(edge.failed) == FAILURES
+
+
+def test_a_deadline_shorter_than_the_delay_is_kept_and_mostly_not_waited_for() -> None:
+    slow = FakeRemote(delay_s=2.0)
+    answers = run(live_through([slow], until_s=60.0))
+    assert all(answer.decision.degraded for _, _, answer in answers)
+    assert max(took_s for _, took_s, _ in answers) <= DEADLINE_S
+    waited = [answer for _, _, answer in answers if answer.decision.reason is Reason.DEADLINE]
+    assert len(waited) < 0.3 * len(answers)
+
+
+def test_one_short_deadline_does_not_keep_others_from_a_healthy_node() -> None:
+    async def scene() -> list[Prediction]:
+        upstreams = [Upstream(FakeRemote(delay_s=0.05), now_s)]
+        for _ in range(FAILURES):
+            assert (await predict(upstreams, deadline_s=0.02)).decision.reason is Reason.DEADLINE
+        assert upstreams[0].is_open
+        await asyncio.sleep(0.01)
+        return [await predict(upstreams)]
+
+    assert run(scene())[0].tier is Tier.CLOUD
+
+
+def test_what_goes_up_carries_the_time_that_is_left() -> None:
+    cloud = FakeRemote()
+    run(live_through([cloud], until_s=0.05))
+    assert cloud.requests == [Request(text="a", deadline_ms=pytest.approx(460.0))]

@@ -1,0 +1,3 @@
+from tests.device.conftest import newer, release
+
+__all__ = ["newer", "release"]

@@ -1,0 +1,192 @@
+"""A node over HTTP: the protocol's routes, errors with the right status, releases side by side."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.tiny_release import make_release
+from tianti.errors import RunError
+from tianti.package import Release
+from tianti.protocols import oip
+from tianti.protocols.oip import InferRequest
+from tianti.router import Node
+from tianti.serving.app import make_app
+from tianti.serving.desk import Desk
+from tianti.spec import Prediction, Reason, Tier
+
+
+class Client:
+    """Asks an app in this process, on an event loop of its own."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._transport = httpx2.ASGITransport(make_app(desk), raise_app_exceptions=False)
+        self._runner = asyncio.Runner()
+
+    def send(self, method: str, path: str, **rest: Any) -> httpx2.Response:
+        async def one() -> httpx2.Response:
+            async with httpx2.AsyncClient(transport=self._transport, base_url="http://node") as client:
+                return await client.request(method, path, **rest)
+
+        return self._runner.run(one())
+
+    def get(self, path: str) -> Any:
+        response = self.send("GET", path)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def infer(self, *texts: str, path: str = "/v2/models/tiny/infer", **rest: Any) -> tuple[Prediction, ...]:
+        response = self.send("POST", path, content=oip.encode_request(InferRequest(texts=texts, **rest)))
+        assert response.status_code == 200, response.text
+        return oip.decode_response(response.content).predictions
+
+    def close(self) -> None:
+        self._runner.run(self._desk.aclose())
+        self._runner.close()
+
+
+def client_of(tier: Tier, *releases: Release) -> Iterator[Client]:
+    client = Client(Desk([Node(release, tier) for release in releases], []))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def cloud(release: Release, newer: Release) -> Iterator[Client]:
+    """N and N-1 side by side."""
+    yield from client_of(Tier.CLOUD, newer, release)
+
+
+@pytest.fixture
+def edge(release: Release) -> Iterator[Client]:
+    yield from client_of(Tier.EDGE, release)
+
+
+def test_health_and_metadata(cloud: Client, release: Release, newer: Release) -> None:
+    for path in ("/v2/health/live", "/v2/health/ready", "/livez", "/readyz"):
+        assert cloud.get(path) == {"live": True}
+    assert cloud.get("/v2")["name"] == "tianti"
+    for path in ("/v2/models/tiny", f"/v2/models/tiny/versions/{release.id}"):
+        metadata = cloud.get(path)
+        assert metadata["versions"] == [newer.id, release.id]
+        assert metadata["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+        assert [output["name"] for output in metadata["outputs"]] == list(oip.OUTPUTS)
+        assert cloud.get(f"{path}/ready") == {"name": "tiny", "ready": True}
+    assert metadata["parameters"]["labels"] == ["lights", "music", "weather"]
+
+
+def test_a_batch_is_answered_in_its_order(cloud: Client) -> None:
+    answers = cloud.infer("luminaire", "song", "nonsense")
+    assert [answer.label for answer in answers] == ["lights", "music", "other"]
+    assert all(answer.tier is Tier.CLOUD and answer.decision.reason is Reason.TOP for answer in answers)
+
+
+def test_releases_side_by_side(cloud: Client, release: Release, newer: Release) -> None:
+    """`drizzle` is a word of the older release only."""
+    (new,) = cloud.infer("drizzle")
+    (old,) = cloud.infer("drizzle", release=release.id)
+    (by_path,) = cloud.infer("drizzle", path=f"/v2/models/tiny/versions/{release.id}/infer")
+    assert (new.label, new.package) == ("other", newer.record.packages[Tier.CLOUD])
+    assert (
+        (old.label, old.package) == (by_path.label, by_path.package) == ("weather", release.record.packages[Tier.CLOUD])
+    )
+    assert new.decision.certified
+    assert old.decision.certified
+
+
+def test_an_unknown_release_is_answered_by_the_newest_and_uncertified(cloud: Client, newer: Release) -> None:
+    (got,) = cloud.infer("lamp", release="0" * 64)
+    assert got.package == newer.record.packages[Tier.CLOUD]
+    assert (got.label, got.decision.certified) == ("lights", False)
+
+
+def test_the_edge_uses_the_point_that_travels_or_a_stricter_one(edge: Client) -> None:
+    (got,) = edge.infer("lantern", point=0.01)
+    assert (got.decision.reason, got.decision.point, got.decision.certified) == (Reason.SCORE, 0.01, True)
+    (got,) = edge.infer("lantern", point=0.015)  # only 0.01 is certified, and it is stricter
+    assert (got.decision.reason, got.decision.point) == (Reason.SCORE, 0.01)
+    (got,) = edge.infer("lantern", point=0.005)  # nothing as strict as this is certified
+    assert (got.decision.reason, got.decision.point, got.decision.certified) == (Reason.NO_UPSTREAM, None, False)
+    (got,) = edge.infer("lantern")  # the edge is the entry: no device has seen the text
+    assert (got.decision.reason, got.decision.point, got.decision.certified) == (Reason.SCORE, 0.01, False)
+
+
+def test_what_is_wanted_is_what_is_sent(cloud: Client) -> None:
+    body = json.loads(oip.encode_request(InferRequest(texts=("lamp",), id="42", outputs=("label", "score"))))
+    answer = cloud.send("POST", "/v2/models/tiny/infer", json=body).json()
+    assert [output["name"] for output in answer["outputs"]] == ["label", "score"]
+    assert (answer["id"], answer["model_name"]) == ("42", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status", "said"),
+    [
+        ("POST", "/v2/models/tiny/infer", b"{", 400, "not an inference request"),
+        ("POST", "/v2/models/tiny/infer", b"", 400, "not an inference request"),
+        ("POST", "/v2/models/other/infer", b"{}", 404, "this node serves 'tiny'"),
+        ("POST", "/v2/models/tiny/versions/1/infer", b"{}", 404, "unknown version '1'"),
+        ("GET", "/v2/models/other", None, 404, "unknown model 'other'"),
+        ("GET", "/v2/models/other/ready", None, 404, "unknown model 'other'"),
+        ("GET", "/v1/models/tiny", None, 404, "Not Found"),
+        ("GET", "/v2/models/tiny/infer", None, 405, "Method Not Allowed"),
+        ("POST", "/v2/models/tiny/infer", b" " * (oip.MAX_BODY_BYTES + 1), 413, "at most 8000000 bytes"),
+    ],
+)
+def test_errors_are_json_with_their_status(
+    cloud: Client, method: str, path: str, content: bytes | None, status: int, said: str
+) -> None:
+    response = cloud.send(method, path, content=content)
+    assert response.status_code == status
+    assert said in response.json()["error"]
+
+
+def test_binary_tensors_are_refused_with_the_cure(cloud: Client) -> None:
+    response = cloud.send(
+        "POST", "/v2/models/tiny/infer", headers={"Inference-Header-Content-Length": "5"}, content=b"x"
+    )
+    assert response.status_code == 400
+    assert "expected a body of JSON" in response.json()["error"]
+
+
+def test_a_bug_shows_no_trace_to_the_client(cloud: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(Node, "answer", broken)
+    response = cloud.send("POST", "/v2/models/tiny/infer", content=oip.encode_request(InferRequest(texts=("lamp",))))
+    assert response.status_code == 500
+    assert response.json() == {"error": "internal error; see the node's log"}
+
+
+def test_a_text_whose_deadline_passed_in_the_queue_is_not_run(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    desk = Desk([Node(release, Tier.CLOUD)], [])
+    answer = Node.answer
+    monkeypatch.setattr(Node, "answer", lambda node, text: (ran.append(text), answer(node, text))[1])
+    client = Client(desk)
+    desk._engine.submit(time.sleep, 0.2)
+    content = oip.encode_request(InferRequest(texts=("lamp",), deadline_ms=50))
+    response = client.send("POST", "/v2/models/tiny/infer", content=content)
+    client.close()
+    assert response.status_code == 504
+    assert "deadline passed" in response.json()["error"]
+    assert not ran
+
+
+def test_a_broken_model_is_an_error_with_its_name(tmp_path: Path) -> None:
+    broken = make_release(tmp_path, broken=Tier.CLOUD)
+    for client in client_of(Tier.CLOUD, broken):
+        with pytest.raises(RunError, match="finite logits"):
+            client._desk.warm_up()
+        content = oip.encode_request(InferRequest(texts=("lamp",)))
+        response = client.send("POST", "/v2/models/tiny/infer", content=content)
+        assert response.status_code == 500
+        assert broken.record.packages[Tier.CLOUD][:12] in response.json()["error"]

@@ -1,0 +1,112 @@
+"""Nodes as processes and threads: ports, signals, and that nothing is left running."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.node_process import NodeProcess
+from tianti.errors import PackageError, UsageError
+from tianti.package import Release
+from tianti.serving import serve
+from tianti.serving.local import local_node
+from tianti.spec import Tier
+
+
+def get(url: str) -> int:
+    with httpx2.Client(trust_env=False) as client:
+        return client.get(url).status_code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_in_order(release: Release, number: signal.Signals) -> None:
+    with NodeProcess(Tier.CLOUD, release.folder) as node:
+        assert get(f"{node.url}/v2/health/ready") == 200
+        node.process.send_signal(number)
+        assert node.rest_of_output() == "stopped\n"
+        assert node.process.returncode == 0
+
+
+def test_a_taken_port_is_named_with_the_cure(release: Release) -> None:
+    with local_node(Tier.CLOUD, release.folder) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(UsageError, match=rf"port {port} .*--port 0"):
+            serve(Tier.CLOUD, [release.folder], port=port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
+def test_a_host_that_others_reach_is_refused(release: Release, host: str) -> None:
+    with pytest.raises(UsageError, match="authentication is not built yet"):
+        serve(Tier.CLOUD, [release.folder], host=host, port=0)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_cannot_be_is_a_wrong_use(release: Release, port: int) -> None:
+    with pytest.raises(UsageError, match=f"port {port}"):
+        serve(Tier.CLOUD, [release.folder], port=port)
+
+
+def test_releases_must_be_there_and_of_one_model(release: Release, tmp_path: Path) -> None:
+    from tests.tiny_release import make_release
+
+    other = make_release(tmp_path, name="other")
+    with pytest.raises(UsageError, match="one name, got other, tiny"):
+        serve(Tier.CLOUD, [release.folder, other.folder], port=0)
+    with pytest.raises(UsageError, match="at least one release"):
+        serve(Tier.CLOUD, [], port=0)
+    with pytest.raises(PackageError):
+        serve(Tier.CLOUD, [tmp_path], port=0)
+
+
+def test_a_local_node_leaves_neither_thread_nor_port(release: Release) -> None:
+    before = {thread.name for thread in threading.enumerate()}
+    with local_node(Tier.CLOUD, release.folder) as url:
+        assert get(f"{url}/livez") == 200
+    assert {thread.name for thread in threading.enumerate()} == before
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
+
+
+def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tianti.device import load
+    from tianti.router import Node
+
+    answer = Node.answer
+
+    def slow(node: Node, text: str) -> object:
+        if node.tier is Tier.CLOUD:
+            time.sleep(1.0)
+        return answer(node, text)
+
+    with local_node(Tier.CLOUD, release.folder) as url, load(release.folder, upstream=url, deadline_ms=5000) as ladder:
+        monkeypatch.setattr(Node, "answer", slow)
+        asking = threading.Thread(target=ladder.predict, args=("luminaire",))
+        asking.start()
+        time.sleep(0.2)
+        assert get(f"{url}/readyz") == 200
+        assert asking.is_alive()
+        asking.join()
+
+
+def test_three_nodes_run_until_told_to_stop(release: Release) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tianti.serving.local import run_three;"
+        "run_three(Path(sys.argv[1]), 0, lambda line: print(line, flush=True)); print('stopped')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(release.folder)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        urls = [process.stdout.readline().split()[1] for _ in range(3)]
+        assert [get(f"{url}/v2/health/ready") for url in urls] == [200, 200, 200]
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == "stopped\n"
+        assert process.returncode == 0
+    with pytest.raises(httpx2.ConnectError):
+        get(urls[0])
