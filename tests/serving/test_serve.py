@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.node_process import NodeProcess
+from tests.tiny_release import make_release
+from tianti.device import load
 from tianti.errors import PackageError, UsageError
 from tianti.package import Release
+from tianti.router import Node
 from tianti.serving import serve
 from tianti.serving.local import local_node
 from tianti.spec import Tier
@@ -53,8 +57,6 @@ def test_a_port_that_cannot_be_is_a_wrong_use(release: Release, port: int) -> No
 
 
 def test_releases_must_be_there_and_of_one_model(release: Release, tmp_path: Path) -> None:
-    from tests.tiny_release import make_release
-
     other = make_release(tmp_path, name="other")
     with pytest.raises(UsageError, match="one name, got other, tiny"):
         serve(Tier.CLOUD, [release.folder, other.folder], port=0)
@@ -74,9 +76,6 @@ def test_a_local_node_leaves_neither_thread_nor_port(release: Release) -> None:
 
 
 def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tianti.device import load
-    from tianti.router import Node
-
     answer = Node.answer
 
     def slow(node: Node, text: str) -> object:
@@ -92,6 +91,27 @@ def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: p
         assert get(f"{url}/readyz") == 200
         assert asking.is_alive()
         asking.join()
+
+
+def test_a_request_under_way_is_answered_before_the_node_ends(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, arrived = Node.answer, threading.Event()
+
+    def slow(node: Node, text: str) -> object:
+        if node.tier is Tier.CLOUD:
+            arrived.set()
+            time.sleep(0.5)
+        return answer(node, text)
+
+    with ThreadPoolExecutor(1) as pool:
+        with local_node(Tier.CLOUD, release.folder) as url:
+            ladder = load(release.folder, upstream=url, deadline_ms=10_000)
+            monkeypatch.setattr(Node, "answer", slow)
+            asking = pool.submit(ladder.predict, "luminaire")
+            assert arrived.wait(5)
+        assert asking.result().tier is Tier.CLOUD
+        ladder.close()
 
 
 def test_three_nodes_run_until_told_to_stop(release: Release) -> None:

@@ -27,7 +27,7 @@ class ProgressBars:
             console=self.console,
             transient=True,
         )
-        self._task: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "ProgressBars":
         self._bars.start()
@@ -40,17 +40,15 @@ class ProgressBars:
 
     def started(self, stage: str) -> None:
         """A stage begins."""
-        self._task = self._bars.add_task(stage, total=None, note="")
+        self._tasks[stage] = self._bars.add_task(stage, total=None, note="")
 
     def progressed(self, stage: str, done: int, total: int, note: str) -> None:
         """A stage has done `done` of `total`."""
-        if self._task is not None:
-            self._bars.update(self._task, completed=done, total=total, note=note)
+        self._bars.update(self._tasks[stage], completed=done, total=total, note=note)
 
     def finished(self, done: StageDone) -> None:
         """A stage is done."""
-        if self._task is not None:
-            self._bars.remove_task(self._task)
+        self._bars.remove_task(self._tasks.pop(done.name))
         how = "kept" if done.cached else f"{done.seconds:6.1f} s"
         self.console.print(f"[green]✓[/] {done.name:<16} [dim]{how:>8}[/]", highlight=False)
 

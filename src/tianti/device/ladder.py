@@ -3,8 +3,8 @@
 The local model runs in the caller's thread. Only a text that has to climb goes to one private thread with an event
 loop, which is started for the first such text; a ladder without upstream never has one.
 Not here: who answers (`router`), HTTP (`runtimes.remote`), serving others (`serving`).
-Invariants: every text gets an answer or an exception of its own, and not after its deadline; importing this module
-loads no engine and no network library.
+Invariants: no text is lost and none is answered after its deadline; importing this module loads no engine and no
+network library.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tianti.device.background import Background
 from tianti.errors import RunError, UsageError
 from tianti.package import find_release, read_release
-from tianti.router import Answer, Node, Upstream, check_point, conclude, follow
+from tianti.router import Answer, Node, check_point, conclude, connect, follow
 from tianti.spec import Prediction, Reason, Request, Tier
 
 if TYPE_CHECKING:
@@ -61,16 +61,7 @@ def load(
     if point is not None:
         check_point(found.record.certificate, point)
     urls = [upstream] if isinstance(upstream, str) else list(upstream or ())
-    node = Node(found, tier, _ways(urls, found.record.name))
-    return Ladder(node, point, deadline_ms)
-
-
-def _ways(urls: list[str], model: str) -> list[Upstream]:
-    if not urls:
-        return []
-    from tianti.runtimes.remote import RemoteRung
-
-    return [Upstream(RemoteRung(url, model)) for url in urls]
+    return Ladder(Node(found, tier, connect(urls, found.record.name)), point, deadline_ms)
 
 
 class Ladder:
@@ -99,22 +90,27 @@ class Ladder:
 
     def predict_many(self, texts: Iterable[str]) -> list[Prediction]:
         """Answer texts, in their order. Each has the whole deadline, from when its turn comes. Raises as `predict`."""
-        steps: list[Prediction | _Climbing] = []
-        climbing: deque[int] = deque()
+        answers: dict[int, Prediction] = {}
+        climbing: deque[tuple[int, _Climbing]] = deque()
+
+        def settle_down_to(left: int) -> None:
+            while len(climbing) > left:
+                index, step = climbing.popleft()
+                answers[index] = self._wait(step)
+
         try:
             for index, text in enumerate(texts):
-                if len(climbing) == IN_FLIGHT:
-                    self._settle(steps, climbing.popleft())
+                settle_down_to(IN_FLIGHT - 1)
                 step = self._begin(text)
-                steps.append(step)
-                if isinstance(step, _Climbing):
-                    climbing.append(index)
-            while climbing:
-                self._settle(steps, climbing.popleft())
+                if isinstance(step, Prediction):
+                    answers[index] = step
+                else:
+                    climbing.append((index, step))
+            settle_down_to(0)
         finally:
-            for index in climbing:  # empty, unless a text could not be answered
-                self._abandon(steps[index])
-        return [step for step in steps if isinstance(step, Prediction)]
+            for _, step in climbing:  # none, unless a text could not be answered
+                step.future.cancel()
+        return [answers[index] for index in range(len(answers))]
 
     async def apredict(self, text: str) -> Prediction:
         """`predict` for an event loop, which is never blocked: the local model runs in a worker thread."""
@@ -160,15 +156,6 @@ class Ladder:
         request = Request(text=text, release=node.release, point=self._terms.point, deadline_ms=self._deadline_ms)
         climbing = follow(steps, ask, request, node.upstreams, node.clock)
         return _Climbing(self._background.submit(climbing), here, started_s)
-
-    def _settle(self, steps: list[Prediction | _Climbing], index: int) -> None:
-        step = steps[index]
-        if isinstance(step, _Climbing):
-            steps[index] = self._wait(step)
-
-    def _abandon(self, step: Prediction | _Climbing) -> None:
-        if isinstance(step, _Climbing):
-            step.future.cancel()
 
     def _wait(self, step: _Climbing) -> Prediction:
         from concurrent.futures import CancelledError

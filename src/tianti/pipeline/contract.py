@@ -40,7 +40,8 @@ class Stage:
 
     `needs` are stages whose folders it reads; `parts` is what of the spec and the world outside it depends on (hashed
     into its key); `rooms` are the rooms whose code it runs (their source is hashed too). Where `replaces` names a stage,
-    later stages read this one's folder in that one's place.
+    later stages read this one's folder in that one's place. Neighbours that are `apart` run at the same time, each in a
+    process of its own; `run` must be picklable then.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Stage:
     parts: Callable[[LadderSpec, Path], object] = lambda spec, base: None
     rooms: tuple[str, ...] = ()
     replaces: str | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,17 @@ twice, also by two runs that race; a run killed at any instant resumes at the st
 
 import hashlib
 import inspect
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
-from tianti.pipeline.contract import Progress, Stage, StageContext, StageDone, StageFunction
+from tianti.pipeline.apart import run_apart
+from tianti.pipeline.contract import Stage, StageContext, StageDone, StageFunction
 from tianti.spec.ladder import LadderSpec
 from tianti.store import ArtifactStore, canonical_json, sha256_bytes
 
@@ -47,19 +50,50 @@ def run_stages(
     folders: dict[str, Path] = {}
     keys: dict[str, str] = {}
     timeline: list[StageDone] = []
-    for stage in stages:
+    stop = threading.Event()
+
+    def run_one(stage: Stage) -> tuple[Path, StageDone]:
         begun = time.perf_counter()
         listener.started(stage.name)
         key = _key(stage, spec, base, keys)
         inputs = {name: folders[name] for name in stage.needs}
-        progress = _progress(listener, stage.name)
-        folder, cached = store.build(key, _fill(stage, spec, base, inputs, progress))
-        name = stage.replaces or stage.name
-        folders[name], keys[name] = folder, key
+        folder, cached = store.build(key, _fill(stage, spec, base, inputs, listener, stop))
         done = StageDone(stage.name, key, round(time.perf_counter() - begun, 3), cached)
-        timeline.append(done)
         listener.finished(done)
+        return folder, done
+
+    for together in _groups(stages):
+        ended = _run_together(run_one, together, stop)
+        for stage, (folder, done) in zip(together, ended, strict=True):
+            name = stage.replaces or stage.name
+            folders[name], keys[name] = folder, done.key
+            timeline.append(done)
     return folders, timeline
+
+
+def _run_together(
+    run_one: Callable[[Stage], tuple[Path, StageDone]], together: list[Stage], stop: threading.Event
+) -> list[tuple[Path, StageDone]]:
+    if len(together) == 1:
+        return [run_one(together[0])]
+    with ThreadPoolExecutor(len(together)) as pool:
+        try:
+            return list(pool.map(run_one, together))
+        except BaseException:  # Ctrl-C, or one stage failed: the others are not to go on
+            stop.set()
+            raise
+
+
+def _groups(stages: Sequence[Stage]) -> list[list[Stage]]:
+    """Stages that run at the same time: neighbours that are apart and do not need each other; all others alone."""
+    groups: list[list[Stage]] = []
+    for stage in stages:
+        last = groups[-1] if groups else []
+        if stage.apart and last and last[0].apart and not {other.name for other in last} & set(stage.needs):
+            last.append(stage)
+        else:
+            groups.append([stage])
+    return groups
 
 
 def _key(stage: Stage, spec: LadderSpec, base: Path, keys: dict[str, str]) -> str:
@@ -91,10 +125,13 @@ def _room_digest(room: str) -> str:
 
 
 def _fill(
-    stage: Stage, spec: LadderSpec, base: Path, inputs: dict[str, Path], progress: Progress
+    stage: Stage, spec: LadderSpec, base: Path, inputs: dict[str, Path], listener: Listener, stop: threading.Event
 ) -> Callable[[Path], None]:
-    return lambda out: stage.run(StageContext(spec, base, inputs, out, progress))
+    def fill(out: Path) -> None:
+        context = StageContext(spec, base, inputs, out, partial(listener.progressed, stage.name))
+        if stage.apart:
+            run_apart(stage.run, context, stop)
+        else:
+            stage.run(context)
 
-
-def _progress(listener: Listener, stage: str) -> Progress:
-    return lambda done, total, note: listener.progressed(stage, done, total, note)
+    return fill

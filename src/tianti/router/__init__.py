@@ -3,7 +3,7 @@
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude
 from tianti.router.node import Node
 from tianti.router.policy import check_point, choose_point
-from tianti.router.upstream import Remote, Upstream, follow
+from tianti.router.upstream import Remote, Upstream, connect, follow
 
 __all__ = [
     "Answer",
@@ -17,5 +17,6 @@ __all__ = [
     "choose_point",
     "climb",
     "conclude",
+    "connect",
     "follow",
 ]

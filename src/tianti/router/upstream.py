@@ -87,6 +87,19 @@ class Upstream:
             self._breaker.probed(await self._remote.probe(), self._clock())
 
 
+def connect(urls: Sequence[str], model: str) -> list[Upstream]:
+    """The nodes at these URLs, which answer for a model of this name; nothing is sent yet.
+
+    Raises:
+        UsageError: a URL is not one.
+    """
+    if not urls:  # a ladder of one rung never loads the network library
+        return []
+    from tianti.runtimes.remote import RemoteRung
+
+    return [Upstream(RemoteRung(url, model)) for url in urls]
+
+
 async def follow(
     steps: Generator[Ask, Outcome, Prediction],
     ask: Ask,

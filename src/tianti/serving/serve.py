@@ -17,8 +17,7 @@ from types import FrameType
 
 from tianti.errors import UsageError, needs_extra
 from tianti.package import read_release
-from tianti.router import Node, Upstream
-from tianti.runtimes.remote import RemoteRung
+from tianti.router import Node, connect
 from tianti.serving.desk import Desk
 from tianti.spec import Tier
 
@@ -75,7 +74,7 @@ def _set_desk(tier: Tier, releases: Sequence[Path], urls: Sequence[str]) -> Desk
     found = [read_release(folder) for folder in releases]
     if not found:
         raise UsageError("expected at least one release to serve, got none")
-    ways = [Upstream(RemoteRung(url, found[0].record.name)) for url in urls]
+    ways = connect(urls, found[0].record.name)
     desk = Desk([Node(release, tier, ways) for release in found], ways)
     desk.warm_up()
     return desk

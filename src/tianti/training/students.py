@@ -6,7 +6,7 @@ Not here: training (`distill`), shrinking files (`compression`). Invariant: padd
 import copy
 
 from tianti.errors import StageError, needs_extra
-from tianti.training.encoder import Encoder, mean_over
+from tianti.training.encoder import Encoder, layer_stack, mean_over
 
 with needs_extra("train"):
     import torch
@@ -75,8 +75,9 @@ class _Layer(nn.Module):
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """States float32 [batch, tokens, width]; mask is added to attention, [batch, 1, 1, tokens]."""
         batch, tokens, width = states.shape
-        split = (batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = self.query_key_value(self.norm_attention(states)).reshape(split).permute(2, 0, 3, 1, 4)
+        # split over heads as one block: fewer nodes in the exported graph than a permutation of five axes
+        joint = self.query_key_value(self.norm_attention(states)).view(batch, tokens, 3 * self.heads, -1).transpose(1, 2)
+        query, key, value = joint.split(self.heads, dim=1)
         weights = torch.softmax(query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + mask, dim=-1)
         mixed = (weights.to(value.dtype) @ value).transpose(1, 2).reshape(batch, tokens, width)
         states = states + self.dropout(self.out(mixed))
@@ -129,25 +130,14 @@ class EncoderBody(nn.Module):
         # frozen: the rows are good already, and a table's optimiser state is most of a small model's cost
         model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=True))
         self.encoder = Encoder(model, PAD, encoder.pooling)
-        self.head = copy.deepcopy(head)
+        self.head = nn.Linear(self.encoder.width, head.out_features)
+        if head.in_features == self.encoder.width:  # the embeddings' part is the same, the rest a start
+            self.head = copy.deepcopy(head)
+            self.encoder.centre.copy_(encoder.centre)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits float32 [batch, labels]."""
         return self.head(self.encoder(ids))
-
-
-def layer_stack(model: nn.Module) -> nn.ModuleList:
-    """The list of an encoder's layers.
-
-    Raises:
-        StageError: this kind of encoder is not known.
-    """
-    for path in ("encoder.layer", "transformer.layer", "layers"):
-        try:
-            return model.get_submodule(path)  # type: ignore[return-value]
-        except AttributeError:
-            continue
-    raise StageError(f"{type(model).__name__}: expected layers as in BERT, RoBERTa or DistilBERT; choose another student")
 
 
 class Student(nn.Module):

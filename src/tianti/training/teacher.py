@@ -88,9 +88,11 @@ def teach_head(base: Path, train: Rows, labels: int, max_length: int, progress: 
     encoder = load_encoder(base, find_special(tokenizer).pad)
     module = EncoderClassifier(encoder, labels)
     ids = encode_texts(tokenizer, train.texts, max_length)
-    embeddings = compute_all(encoder, ids, encoder.pad_id, progress, "encoding")
+    vectors = torch.from_numpy(compute_all(_Pool(encoder), ids, encoder.pad_id, progress, "encoding"))
+    vectors = vectors.view(len(ids), *encoder.centre.shape)
+    encoder.centre.copy_(vectors.mean(dim=0))
     progress(0, 1, "fitting the head")
-    _set_head(module.head, embeddings, train.labels)
+    _set_head(module.head, encoder.join(vectors).numpy(), train.labels)
     return Teacher(module.eval(), tokenizer, max_length, frozen=True, architecture="encoder with a linear head")
 
 
@@ -174,6 +176,17 @@ def accuracy_of(module: nn.Module, ids: Ids, pad_id: int, labels: NDArray[np.int
         return 0.0
     logits = compute_all(module, ids, pad_id, lambda done, total, note: None, "")
     return float((logits.argmax(axis=1) == labels).mean())
+
+
+class _Pool(nn.Module):
+    """An encoder's raw vectors, flat."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.encoder.pool(input_ids).flatten(1)
 
 
 def _set_head(head: nn.Linear, embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> None:

@@ -114,7 +114,9 @@ def _static_vectors(teacher: Teacher, special: Special, progress: Progress) -> N
         [special.first, token, special.last] for token in range(teacher.tokenizer.get_vocab_size())
     ]
     vectors = compute_all(teacher.module.encoder, alone, special.pad, progress, "reading tokens", batch_size=512)
-    return vectors - vectors.mean(axis=0)
+    last = vectors[:, -teacher.module.encoder.centre.shape[1] :]  # of the features, those of the last layer
+    centred: NDArray[np.float32] = last - last.mean(axis=0)
+    return centred
 
 
 def _units(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

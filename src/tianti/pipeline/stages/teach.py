@@ -26,7 +26,7 @@ _LAYERS = 2
 
 def run_teach(context: StageContext) -> None:
     """Write the teacher."""
-    from tianti.training import fine_tune, find_base, save_teacher, teach_head, teach_scratch
+    from tianti.training import find_base, fine_tune, save_teacher, teach_head, teach_scratch
 
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
     train, validation = (_rows(prepared, role) for role in (Role.TRAIN, Role.VALIDATION))
@@ -148,6 +148,7 @@ DISTILL_EDGE = Stage(
     needs=("prepare", "teach", "lessons"),
     parts=lambda spec, base: (spec.edge, kind_of(spec, Tier.EDGE)),
     rooms=("training",),
+    apart=True,
 )
 DISTILL_DEVICE = Stage(
     "distill-device",
@@ -155,4 +156,5 @@ DISTILL_DEVICE = Stage(
     needs=("prepare", "teach", "lessons"),
     parts=lambda spec, base: (spec.device, kind_of(spec, Tier.DEVICE)),
     rooms=("training",),
+    apart=True,
 )
