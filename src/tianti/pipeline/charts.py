@@ -1,0 +1,115 @@
+"""Charts of a run as SVG text, drawn with matplotlib.
+
+Not here: words and tables (`report`). Invariants: nothing global of matplotlib is touched; text stays text, so that any
+browser's fonts show it, Chinese included; every label is escaped by the SVG writer.
+"""
+
+import io
+import math
+
+from tianti.errors import needs_extra
+from tianti.pipeline.evaluation import Evaluation
+from tianti.spec import TIERS, Tier
+
+with needs_extra("train"):
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+_COLOURS = {Tier.DEVICE: "#2a9d8f", Tier.EDGE: "#e9a23b", Tier.CLOUD: "#4a6fa5"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tianti",  # the same figures give the same bytes
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "grid.color": "#88888833",
+    "text.color": "#777777",
+    "axes.labelcolor": "#777777",
+    "xtick.color": "#777777",
+    "ytick.color": "#777777",
+}
+
+
+def draw_charts(evaluation: Evaluation) -> dict[str, str]:
+    """Each chart by its title, as <svg> text."""
+    with rc_context(_STYLE):
+        return {
+            "Accuracy and size": _draw(_accuracy_by_size, evaluation),
+            "Who answers at each level": _draw(_shares, evaluation),
+            "Risk against coverage": _draw(_risk_coverage, evaluation),
+            "Does the score mean what it says": _draw(_reliability, evaluation),
+        }
+
+
+def _draw(plot, evaluation: Evaluation) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+    FigureCanvasSVG(figure)
+    figure.patch.set_alpha(0.0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0.0)
+    plot(axes, evaluation)
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    text = written.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _accuracy_by_size(axes: Axes, evaluation: Evaluation) -> None:
+    for tier in TIERS:
+        figures = evaluation.tiers[tier]
+        megabytes = figures.size_bytes / 1e6
+        axes.scatter(megabytes, figures.accuracy, s=90, color=_COLOURS[tier])
+        note = f"{tier}  {figures.latency_ms['p50']:.2f} ms"
+        axes.annotate(note, (megabytes, figures.accuracy), xytext=(0, 9), textcoords="offset points", ha="center")
+    axes.set_xscale("log")
+    axes.margins(0.25)
+    axes.set_xlabel("size, MB (log)")
+    axes.set_ylabel("accuracy")
+
+
+def _shares(axes: Axes, evaluation: Evaluation) -> None:
+    names = [f"{level.alpha:.1%}" + ("" if level.certified else "\nnot certified") for level in evaluation.levels]
+    left = [0.0] * len(names)
+    for tier in TIERS:
+        shares = [level.share[tier] for level in evaluation.levels]
+        axes.barh(names, shares, left=left, color=_COLOURS[tier], label=tier.value, height=0.55)
+        for row, (start, share) in enumerate(zip(left, shares, strict=True)):
+            if share > 0.06:
+                axes.text(start + share / 2, row, f"{share:.0%}", ha="center", va="center", color="white")
+        left = [start + share for start, share in zip(left, shares, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("share of the test rows")
+    axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.16), frameon=False)
+
+
+def _risk_coverage(axes: Axes, evaluation: Evaluation) -> None:
+    for tier in TIERS:
+        figures = evaluation.tiers[tier]
+        axes.plot(figures.coverage, figures.risk, color=_COLOURS[tier], label=tier.value)
+    for level in evaluation.levels:
+        if level.certified:
+            below = level.share[Tier.DEVICE] + level.share[Tier.EDGE]
+            axes.plot(below, level.test_harm, marker="D", color="#c1443c", linestyle="none")
+            axes.annotate(f"{level.alpha:.1%}", (below, level.test_harm), xytext=(5, 3), textcoords="offset points")
+    axes.set_xlabel("share answered (red: below the cloud, at a certified level)")
+    axes.set_ylabel("wrong (red: harm), share of all")
+    axes.legend(frameon=False)
+
+
+def _reliability(axes: Axes, evaluation: Evaluation) -> None:
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+    for tier in TIERS:
+        figures = evaluation.tiers[tier]
+        axes.plot(figures.before.confidence, figures.before.accuracy, color=_COLOURS[tier], linestyle=":", linewidth=1)
+        label = f"{tier}  {figures.before.error:.3f} -> {figures.after.error:.3f}"
+        axes.plot(figures.after.confidence, figures.after.accuracy, color=_COLOURS[tier], marker=".", label=label)
+    axes.set_xlabel("score (dotted: raw, line: after the score head)")
+    axes.set_ylabel("share that is right")
+    axes.set_ylim(0, math.nextafter(1.0, 2.0) + 0.02)
+    axes.legend(title="calibration error", frameon=False)

@@ -1,0 +1,63 @@
+"""One HTML file about a run, which opens offline.
+
+Not here: drawing (`charts`), measuring (`stages.evaluate`). Invariants: no external resource; whatever comes from the
+user's data is escaped.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tianti.data import CleaningReport, describe
+from tianti.errors import needs_extra
+from tianti.pipeline.evaluation import Evaluation
+from tianti.pipeline.workspace import RunRecord
+from tianti.spec import TIERS, Certificate, Tier
+from tianti.spec.ladder import LadderSpec
+from tianti.store import write_atomic
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def render_body(evaluation: Evaluation, certificate: Certificate, cleaning: CleaningReport, spec: LadderSpec) -> str:
+    """All of the report but the run's own timeline: the same for every run that ends in the same release."""
+    from tianti.pipeline.charts import draw_charts
+
+    return _template("report.html.j2").render(
+        headline=_headline(evaluation, certificate, spec),
+        evaluation=evaluation,
+        tiers=[(tier, evaluation.tiers[tier]) for tier in TIERS],
+        certificate=certificate,
+        charts=draw_charts(evaluation),
+        cleaning=describe(cleaning),
+        spec=spec,
+    )
+
+
+def write_report(path: Path, body: str, record: RunRecord) -> None:
+    """Put title and timeline round a body, and write the file."""
+    longest = max(stage.seconds for stage in record.timeline) or 1.0
+    page = _template("page.html.j2").render(record=record, body=body, longest=longest)
+    write_atomic(path, page.encode())
+
+
+def _headline(evaluation: Evaluation, certificate: Certificate, spec: LadderSpec) -> str:
+    level = evaluation.served_level()
+    if not level.certified:
+        return "No level can be certified with these calibration rows, so every request goes to the cloud."
+    saved = 1 - level.cost_per_1000 / spec.prices.cloud if spec.prices.cloud else 0.0
+    return (
+        f"{level.share[Tier.DEVICE]:.0%} of the requests are answered on the device, {level.share[Tier.EDGE]:.0%} on the "
+        f"edge and {level.share[Tier.CLOUD]:.0%} in the cloud. Answers given below the cloud cost at most "
+        f"{level.alpha:.1%} of its accuracy, with {certificate.confidence:.0%} confidence; "
+        f"at the assumed prices this saves {saved:.0%} of what the cloud alone would cost."
+    )
+
+
+def _template(name: str) -> "Template":
+    with needs_extra("train"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("tianti.pipeline", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    ).get_template(name)
