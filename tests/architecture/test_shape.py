@@ -9,7 +9,18 @@ from pathlib import Path
 import tianti
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "sklearn", "scipy", "onnx", "onnxruntime", "tokenizers", "httpx2", "starlette", "rich")
+HEAVY = (
+    "torch",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "tokenizers",
+    "httpx2",
+    "starlette",
+    "rich",
+)
 
 
 def test_importing_tianti_is_light() -> None:

@@ -29,7 +29,9 @@ def tianti(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 def rows(classes: int = 3, each: int = 20) -> list[dict[str, str]]:
-    return [{"text": f"please do thing {k} number {i}", "label": f"label{k}"} for k in range(classes) for i in range(each)]
+    return [
+        {"text": f"please do thing {k} number {i}", "label": f"label{k}"} for k in range(classes) for i in range(each)
+    ]
 
 
 def write_ladder(folder: Path, data: list[dict[str, str]] | bytes, extra: str = "", keys: str = "") -> Path:
@@ -59,7 +61,13 @@ def artifacts(folder: Path) -> list[Path]:
     ids=["wrong column", "unknown key", "wrong encoding", "one class", "empty file", "binary file", "3 rows a class"],
 )
 def test_data_mistakes(
-    tianti: Tianti, tmp_path: Path, data: list[dict[str, str]] | bytes, extra: str, keys: str, code: int, said: list[str]
+    tianti: Tianti,
+    tmp_path: Path,
+    data: list[dict[str, str]] | bytes,
+    extra: str,
+    keys: str,
+    code: int,
+    said: list[str],
 ) -> None:
     got, message = tianti("run", str(write_ladder(tmp_path, data, extra, keys)), "--json")
     assert got == code, message
@@ -71,7 +79,9 @@ def test_data_mistakes(
 
 def test_a_label_in_test_that_train_never_saw(tianti: Tianti, tmp_path: Path) -> None:
     strange = [{"text": f"strange {i}", "label": "unheard_of"} for i in range(5)]
-    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()[:9] + strange), encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows()[:9] + strange), encoding="utf-8"
+    )
     code, message = tianti("run", str(write_ladder(tmp_path, rows(), keys=", test: test.jsonl")), "--json")
     assert code == 1 and "unheard_of" in message and "train" in message
     assert artifacts(tmp_path) == []

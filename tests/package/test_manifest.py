@@ -65,7 +65,7 @@ def test_a_path_outside_is_refused(package: ModelPackage, path: str) -> None:
 def test_another_schema_is_refused(package: ModelPackage) -> None:
     manifest = msgspec.structs.replace(package.manifest, schema="tianti.package/9")
     (package.folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
-    with pytest.raises(PackageError, match="expected schema tianti.package/1"):
+    with pytest.raises(PackageError, match=r"expected schema tianti\.package/1"):
         read_package(package.folder)
 
 

@@ -1,5 +1,7 @@
 """ladder.yaml: what is accepted, and what each mistake says."""
 
+from pathlib import Path
+
 import pytest
 
 from tianti.errors import SpecError
@@ -51,11 +53,11 @@ def test_defaults_are_enough() -> None:
     ],
 )
 def test_a_mistake_is_one_clear_error(content: str, expected: str) -> None:
-    with pytest.raises(SpecError, match=".") as caught:
+    with pytest.raises(SpecError) as caught:
         parse_spec(content)
     assert expected in str(caught.value)
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path) -> None:
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="tianti init"):
         load_spec(tmp_path / "ladder.yaml")

@@ -58,7 +58,7 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
 
 
 @click.command("serve")
-@click.option("--tier", "-t", type=click.Choice(list(TIERS)), required=True)
+@click.option("--tier", "-t", type=click.Choice([tier.value for tier in TIERS]), required=True)
 @click.option("--release", "-r", multiple=True, default=["latest"], show_default=True, help="Newest first; repeatable.")
 @click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order.")
 @click.option("--host", default="127.0.0.1", show_default=True)
@@ -69,7 +69,14 @@ def serve_command(tier: str, release: tuple[str, ...], upstream: tuple[str, ...]
     from tianti.serving import serve
 
     folders = [find_release(name, releases_folder()) for name in release]
-    serve(Tier(tier), folders, upstreams=list(upstream), host=host, port=port, on_ready=lambda url: click.echo(f"{tier} ready on {url}"))
+    serve(
+        Tier(tier),
+        folders,
+        upstreams=list(upstream),
+        host=host,
+        port=port,
+        on_ready=lambda url: click.echo(f"{tier} ready on {url}"),
+    )
 
 
 @click.command("up")

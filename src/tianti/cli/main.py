@@ -28,7 +28,7 @@ for command in (*build.COMMANDS, *answer.COMMANDS, *inspect.COMMANDS, *demo.COMM
 def run_cli() -> None:
     """Run the command line and exit with its code."""
     try:
-        code = tianti_command.main(standalone_mode=False)
+        code = tianti_command.main(prog_name="tianti", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

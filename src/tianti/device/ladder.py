@@ -152,7 +152,7 @@ class Ladder:
         try:
             ask = next(steps)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value
         request = Request(text=text, release=node.release, point=self._terms.point, deadline_ms=self._deadline_ms)
         climbing = follow(steps, ask, request, node.upstreams, node.clock)
         return _Climbing(self._background.submit(climbing), here, started_s)

@@ -6,6 +6,7 @@ browser's fonts show it, Chinese included; every label is escaped by the SVG wri
 
 import io
 import math
+from typing import Any
 
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
@@ -18,7 +19,7 @@ with needs_extra("train"):
     from matplotlib.figure import Figure
 
 _COLOURS = {Tier.DEVICE: "#2a9d8f", Tier.EDGE: "#e9a23b", Tier.CLOUD: "#4a6fa5"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {  # matplotlib types the keys as one literal of three hundred
     "svg.fonttype": "none",
     "svg.hashsalt": "tianti",  # the same figures give the same bytes
     "font.family": "sans-serif",

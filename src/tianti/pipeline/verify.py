@@ -44,7 +44,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         found = [
             f"release {self.release}",
             "files: every hash is as named",
-            f"certificate: recomputed from {self.certify_rows} rows; certified: {levels} ({self.confidence:.0%} confidence)",
+            f"certificate: recomputed from {self.certify_rows} rows",
+            f"certified levels: {levels} ({self.confidence:.0%} confidence, all together)",
         ]
         if self.own is None:
             return found

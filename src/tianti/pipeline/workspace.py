@@ -109,7 +109,7 @@ class Workspace:
         records = self.runs()
         kept, old = records[-keep_runs:], records[:-keep_runs]
         used = {done.key for record in kept for done in record.timeline}
-        doomed = [key for key in sorted(set(self.store.keys()) - used)]
+        doomed = sorted(set(self.store.keys()) - used)
         freed = sum(self.store.remove(key) for key in doomed)
         for record in old:
             shutil.rmtree(self._runs / record.run)

@@ -118,4 +118,4 @@ async def follow(
         try:
             ask = steps.send(Outcome(result, clock()))
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value

@@ -69,7 +69,7 @@ class Desk:
         try:
             ask = next(steps)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value
         # up goes what came: release and point are the entry node's choice
         up = Request(text=text, release=asked.release or node.release, point=asked.point or terms.point)
         return await follow(steps, ask, up, node.upstreams, node.clock)

@@ -7,11 +7,21 @@ from tianti.training.augment import make_texts
 from tianti.training.contract import BuildStudent
 from tianti.training.distill import Lessons, build_body, distill
 from tianti.training.encoder import find_base
-from tianti.training.teacher import Rows, Teacher, fine_tune, load_teacher, save_teacher, teach_head, teach_scratch
+from tianti.training.teacher import (
+    EncoderClassifier,
+    Rows,
+    Teacher,
+    fine_tune,
+    load_teacher,
+    save_teacher,
+    teach_head,
+    teach_scratch,
+)
 from tianti.training.vocabulary import Vocabulary, shrink_vocabulary
 
 __all__ = [
     "BuildStudent",
+    "EncoderClassifier",
     "Lessons",
     "Rows",
     "Teacher",

@@ -32,7 +32,10 @@ def make_texts(
 
     def substitute(body: Sequence[int], rate: float) -> list[int]:
         chances = generator.random(len(body))
-        return [_swap(token, neighbours, generator) if chance < rate else token for token, chance in zip(body, chances, strict=True)]
+        return [
+            _swap(token, neighbours, generator) if chance < rate else token
+            for token, chance in zip(body, chances, strict=True)
+        ]
 
     def splice(row: int, other: int) -> list[int]:
         head, tail = bodies[row], bodies[other]

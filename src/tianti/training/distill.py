@@ -41,7 +41,9 @@ class Lessons:
     validation_labels: NDArray[np.int64]
 
 
-def build_body(kind: str | BuildStudent, teacher: Teacher, vocabulary: Vocabulary, labels: int, width: int, layers: int) -> nn.Module:
+def build_body(
+    kind: str | BuildStudent, teacher: Teacher, vocabulary: Vocabulary, labels: int, width: int, layers: int
+) -> nn.Module:
     """A student's body, its table filled from the teacher's vectors.
 
     Raises:
@@ -50,7 +52,9 @@ def build_body(kind: str | BuildStudent, teacher: Teacher, vocabulary: Vocabular
     if isinstance(kind, str) and kind.startswith("encoder:"):
         if not isinstance(teacher.module, EncoderClassifier):
             raise StageError(f"student {kind}: expected a cloud.base to cut down, got scratch; choose transformer")
-        return EncoderBody(teacher.module.encoder, vocabulary.kept, int(kind.removeprefix("encoder:")), teacher.module.head)
+        return EncoderBody(
+            teacher.module.encoder, vocabulary.kept, int(kind.removeprefix("encoder:")), teacher.module.head
+        )
     if kind == "transformer":
         body: nn.Module = TransformerBody(vocabulary.rows, labels, width, layers, teacher.max_length)
     elif isinstance(kind, str):
@@ -59,13 +63,21 @@ def build_body(kind: str | BuildStudent, teacher: Teacher, vocabulary: Vocabular
         body = kind(vocabulary.rows, labels, width)
     table = getattr(body, "embedding", None)
     if not isinstance(table, nn.Embedding) or table.weight.shape != (vocabulary.rows, width):
-        raise StageError(f"expected a student with nn.Embedding({vocabulary.rows}, {width}) called `embedding`, got {table}")
+        raise StageError(
+            f"expected a student with nn.Embedding({vocabulary.rows}, {width}) called `embedding`, got {table}"
+        )
     table.weight.data.copy_(vocabulary.table(width))
     return body
 
 
 def distill(
-    body: nn.Module, vocabulary: Vocabulary, lessons: Lessons, fit: FitSpec, bits: int | None, seed: int, progress: Progress
+    body: nn.Module,
+    vocabulary: Vocabulary,
+    lessons: Lessons,
+    fit: FitSpec,
+    bits: int | None,
+    seed: int,
+    progress: Progress,
 ) -> Student:
     """Train a student. `bits`: the grid that its table will be stored in, learnt with; None: float32."""
     table = getattr(body, "embedding", None)
@@ -95,7 +107,9 @@ def distill(
         note="distilling",
         progress=progress,
         head_rate=_HEAD_RATE,
-        validate=lambda module: accuracy_of(module, lessons.validation, vocabulary.special.pad, lessons.validation_labels),
+        validate=lambda module: accuracy_of(
+            module, lessons.validation, vocabulary.special.pad, lessons.validation_labels
+        ),
     )
     return Student(body, vocabulary.alias_tensor()).eval()
 

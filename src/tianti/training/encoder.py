@@ -34,7 +34,9 @@ def find_base(base: str, folder: Path) -> Path:
         return Path(download(name))
     found = folder / base
     if not (found / "config.json").is_file() or not (found / "tokenizer.json").is_file():
-        raise SpecError(f"cloud.base: expected a folder with config.json and tokenizer.json, hf://…, or scratch; got {found}")
+        raise SpecError(
+            f"cloud.base: expected a folder with config.json and tokenizer.json, hf://…, or scratch; got {found}"
+        )
     return found
 
 
@@ -75,12 +77,18 @@ class Encoder(nn.Module):
         """Of the features."""
         return self.centre.numel()
 
+    def word_table(self) -> Tensor:
+        """The rows of the vocabulary, float32 [vocabulary, hidden]."""
+        table = self.model.get_input_embeddings().weight
+        assert isinstance(table, Tensor)
+        return table.detach()
+
     def pool(self, input_ids: Tensor) -> Tensor:
         """The raw vectors float32 [batch, depths, hidden] of ids."""
         kept = input_ids != self.pad_id
         # an additive 4-D mask traces to plain ONNX; the library's own mask code does not
         mask = ((1.0 - kept[:, None, None, :].float()) * -1e4).to(self.model.dtype)
-        states = [self.model.embeddings(input_ids)]
+        states = [self.model.get_submodule("embeddings")(input_ids)]
         for layer in layer_stack(self.model):
             passed = layer(states[-1], attention_mask=mask)
             states.append(passed[0] if isinstance(passed, tuple) else passed)

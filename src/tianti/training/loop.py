@@ -22,7 +22,7 @@ with needs_extra("train"):
     from torch import Tensor, nn
     from transformers import PreTrainedModel, get_scheduler
 
-Ids = Sequence[Sequence[int]]
+Ids = Sequence[Sequence[int] | NDArray[np.int32]]
 _WARMUP_SHARE = 0.1
 _CLIP_NORM = 1.0
 _WEIGHT_DECAY = 0.01
@@ -68,6 +68,7 @@ def fit_module(
         StageError: the loss is not finite.
     """
     assert fit.learning_rate is not None and fit.epochs is not None and fit.batch_size is not None
+    assert fit.optimizer is not None and fit.schedule is not None
     torch.manual_seed(seed)
     accelerator = Accelerator(mixed_precision="bf16" if bf16_is_fast() else "no")
     steps = fit.epochs * math.ceil(len(ids) / fit.batch_size)
@@ -121,7 +122,8 @@ class _Best:
 
 def _groups(module: nn.Module, rate: float, head_rate: float | None) -> list[dict[str, object]]:
     """Parameters with their learning rates; weight decay as usual."""
-    heads, others = [], []
+    heads: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             (heads if "head." in name else others).append(parameter)
@@ -167,5 +169,5 @@ def _for_inference(module: nn.Module) -> nn.Module:
     if bf16_is_fast():
         for part in module.modules():
             if isinstance(part, PreTrainedModel):
-                part.to(torch.bfloat16)
+                nn.Module.to(part, torch.bfloat16)  # the class's own `to` is typed for other uses
     return module

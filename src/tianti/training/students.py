@@ -76,7 +76,9 @@ class _Layer(nn.Module):
         """States float32 [batch, tokens, width]; mask is added to attention, [batch, 1, 1, tokens]."""
         batch, tokens, width = states.shape
         # split over heads as one block: fewer nodes in the exported graph than a permutation of five axes
-        joint = self.query_key_value(self.norm_attention(states)).view(batch, tokens, 3 * self.heads, -1).transpose(1, 2)
+        joint = (
+            self.query_key_value(self.norm_attention(states)).view(batch, tokens, 3 * self.heads, -1).transpose(1, 2)
+        )
         query, key, value = joint.split(self.heads, dim=1)
         weights = torch.softmax(query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + mask, dim=-1)
         mixed = (weights.to(value.dtype) @ value).transpose(1, 2).reshape(batch, tokens, width)
@@ -100,7 +102,7 @@ class BagBody(nn.Module):
 
 
 class LstmBody(nn.Module):
-    """The classic Embedding -> LSTM -> Dense. One direction, mean over the tokens, so that padding is never read first."""
+    """The classic Embedding -> LSTM -> Dense. It reads forward only, so that padding comes after all it has read."""
 
     def __init__(self, vocab: int, labels: int, width: int) -> None:
         super().__init__()
@@ -125,7 +127,7 @@ class EncoderBody(nn.Module):
         if layers > len(stack):
             raise StageError(f"student encoder:{layers}: expected at most {len(stack)} layers, as many as the base has")
         del stack[layers:]
-        table = model.get_input_embeddings().weight.data
+        table = encoder.word_table()
         rows = torch.cat([table[encoder.pad_id][None], table[kept]])
         # frozen: the rows are good already, and a table's optimiser state is most of a small model's cost
         model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=True))
@@ -142,6 +144,8 @@ class EncoderBody(nn.Module):
 
 class Student(nn.Module):
     """Ids of the teacher's tokenizer -> kept rows by the alias map -> logits of a body."""
+
+    alias: Tensor
 
     def __init__(self, body: nn.Module, alias: Tensor) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The cloud's model: a frozen encoder with a linear head, the same fine-tuned, or one from scratch.
 
-Not here: distilling it (`distill`). Invariant: a teacher maps ids of its own tokenizer to logits of the in-scope labels.
+Not here: distilling it (`distill`). Invariant: a teacher maps ids of its tokenizer to logits of the in-scope labels.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,9 @@ with needs_extra("train"):
 FINE_TUNE = FitSpec(optimizer="adamw", schedule="linear", learning_rate=1e-4, epochs=3, batch_size=32)
 SCRATCH = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=1e-3, epochs=10, batch_size=64)
 _HEAD_RATE = 2e-3
-_INVERSE_PENALTY = 20.0  # of the logistic head: large enough for accuracy, small enough that energy still tells strangers
+_INVERSE_PENALTY = (
+    20.0  # of the logistic head: large enough for accuracy, small enough that energy still tells strangers
+)
 _MIXES = np.linspace(0.0, 1.0, 11)
 
 

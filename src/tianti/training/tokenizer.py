@@ -33,14 +33,14 @@ def find_special(tokenizer: Tokenizer) -> Special:
         StageError: it has none of them.
     """
     for names in (("[PAD]", "[UNK]", "[CLS]", "[SEP]"), ("<pad>", "<unk>", "<s>", "</s>")):
-        ids = [tokenizer.token_to_id(name) for name in names]
-        if None not in ids:
+        ids = [found for name in names if (found := tokenizer.token_to_id(name)) is not None]
+        if len(ids) == len(names):
             return Special(*ids)
     raise StageError("the tokenizer has neither [PAD] [UNK] [CLS] [SEP] nor <pad> <unk> <s> </s>; choose another base")
 
 
 def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
-    """A WordPiece tokenizer for Chinese and English: full-width forms folded, lower case, one token a Chinese character."""
+    """A WordPiece tokenizer for Chinese and English: full-width folded, lower case, one token a Chinese character."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.BertNormalizer(lowercase=True)])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -25,7 +25,7 @@ _WORD_DROPOUT = 0.1
 
 
 def hash_ngrams(ids: Tensor, pad_id: int) -> Tensor:
-    """Buckets of the 1-, 2- and 3-grams of ids int64 [batch, tokens] -> int64 [batch, 3 * tokens - 3]; 0 where padding is in."""
+    """Buckets int64 [batch, 3 * tokens - 3] of the 1-, 2- and 3-grams of ids int64 [batch, tokens]; 0: has padding."""
     found = []
     for length in (1, 2, 3):
         windows = [ids[:, at : ids.shape[1] - length + 1 + at] for at in range(length)]
@@ -97,6 +97,8 @@ def drop_words(ids: Tensor, unknown: int, pad: int, share: float) -> Tensor:
 
 class WideAndDeep(nn.Module):
     """(1 - share) * wide + share * deep."""
+
+    share: Tensor
 
     def __init__(self, wide: WidePart, deep: DeepPart) -> None:
         super().__init__()

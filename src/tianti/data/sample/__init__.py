@@ -3,6 +3,6 @@
 Not here: reading data sets (`tianti.data`). Invariant: everything is written for Tianti and generated from a seed.
 """
 
-from tianti.data.sample.generate import write_sample
+from tianti.data.sample.generate import questions, write_sample
 
-__all__ = ["write_sample"]
+__all__ = ["questions", "write_sample"]

@@ -52,9 +52,7 @@ def read_certificate(folder: Path) -> tuple[Certificate, dict[Tier, ScoreHead]]:
     return certificate, heads
 
 
-def _run_all(
-    packages: dict[Tier, Path], prepared: Prepared, role: Role, context: StageContext
-) -> dict[Tier, Outputs]:
+def _run_all(packages: dict[Tier, Path], prepared: Prepared, role: Role, context: StageContext) -> dict[Tier, Outputs]:
     texts = [row.text for row in prepared.rows[role]]
     return {tier: run_package(folder, texts, context.progress) for tier, folder in packages.items()}
 

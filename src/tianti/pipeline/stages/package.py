@@ -15,7 +15,7 @@ from tianti.data import read_prepared
 from tianti.errors import needs_extra
 from tianti.package import Golden, ModelPackage, write_package
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.stages.teach import SCRATCH, base_digest, kind_of, quantization_of, student_of
+from tianti.pipeline.stages.teach import SCRATCH, Quantization, base_digest, kind_of, quantization_of, student_of
 from tianti.runtimes.onnx import OnnxRuntime
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import LadderSpec
@@ -29,9 +29,10 @@ _EXAMPLES = 8
 def run_encoder(context: StageContext) -> None:
     """Write the frozen encoder of the base, exported and quantised once for every head that is put on it."""
     from tianti.compression import export_onnx, quantize
-    from tianti.training import load_teacher
+    from tianti.training import EncoderClassifier, load_teacher
 
     teacher = load_teacher(context.inputs["teach"])
+    assert isinstance(teacher.module, EncoderClassifier)
     with TemporaryDirectory() as folder:
         exported = Path(folder) / "float.onnx"
         examples = _example_ids(teacher, context)
@@ -46,19 +47,19 @@ def run_compress(tier: Tier, context: StageContext) -> None:
         import torch
 
     from tianti.compression import attach_head, export_onnx, quantize
-    from tianti.training import load_teacher
+    from tianti.training import EncoderClassifier, load_teacher
 
     teacher = load_teacher(context.inputs["teach"])
     write_atomic(context.out / TOKENIZER, teacher.tokenizer_json().encode())
     kind = teacher.architecture if tier is Tier.CLOUD else kind_of(context.spec, tier)
     write_atomic(context.out / ARCHITECTURE, kind.encode())
     if tier is Tier.CLOUD and keeps_encoder(context.spec):
-        head = teacher.module.head
-        attach_head(
-            context.inputs["encoder"] / MODEL, context.out / MODEL, head.weight.detach().numpy(), head.bias.detach().numpy()
-        )
+        assert isinstance(teacher.module, EncoderClassifier)
+        weight, bias = (tensor.detach().numpy() for tensor in (teacher.module.head.weight, teacher.module.head.bias))
+        attach_head(context.inputs["encoder"] / MODEL, context.out / MODEL, weight, bias)
         return
-    module, table = teacher.module, "int8"
+    module: torch.nn.Module = teacher.module
+    table: Quantization = "int8"
     if tier is not Tier.CLOUD:
         module = torch.load(context.inputs[f"distill-{tier}"] / "student.pt", weights_only=False)
         table = quantization_of(student_of(context.spec, tier), kind)
@@ -129,7 +130,7 @@ library_name: tianti
 # {spec.name}, {tier}
 
 {architecture}, made by [Tianti](https://pypi.org/project/tianti) from the data that manifest.json names by hash.
-Input: `input_ids` int64 [batch, tokens] of tokenizer.json, at most {spec.data.max_length} tokens. Output: `logits` float32.
+Input: `input_ids` int64 [batch, tokens] of tokenizer.json, at most {spec.data.max_length} tokens. Output: `logits`.
 golden.jsonl holds texts and what they must give. Accuracy, limits and the certificate are in the release that ships it.
 """
 

@@ -5,6 +5,7 @@ Not here: how to train (`training`). Invariant: only train rows fit, only valida
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tianti.spec.ladder import LadderSpec, StudentSpec
 from tianti.store import sha256_tree
 
 SCRATCH = "scratch"
+Quantization = Literal["int4", "int8", "none"]
 # made-up texts for a student to learn from, labelled by the teacher
 _MADE_UP = 15_000
 _EDGE_LAYERS = 2
@@ -108,7 +110,7 @@ def kind_of(spec: LadderSpec, tier: Tier) -> str:
     return f"encoder:{_EDGE_LAYERS}" if tier is Tier.EDGE and spec.cloud.base != SCRATCH else "transformer"
 
 
-def quantization_of(student: StudentSpec, kind: str) -> str:
+def quantization_of(student: StudentSpec, kind: str) -> Quantization:
     """How a student's table is stored: an encoder's was never trained for 4 bits."""
     return student.quantize or ("int8" if kind.startswith("encoder:") else "int4")
 
