@@ -23,7 +23,8 @@ data:                                   # csv, jsonl or parquet, gzipped or not;
   out_of_scope: out_of_scope            # the label of what the models need not know
 
 cloud: {base: scratch}                  # or a Hugging Face encoder: hf://ORG/NAME, or its folder
-device: {size: 1.5 MB}                  # missing a budget stops the release
+edge: {student: transformer, width: 128, layers: 1}
+device: {student: bag, width: 48, size: 0.5 MB}  # a budget that is missed stops the release
 
 certificate: {risk: harm, levels: [0.5%, 1%, 2%], confidence: 95%}
 evaluate: {min_accuracy: 70%, slices: [lang, domain]}

@@ -45,6 +45,7 @@ class TransformerBody(nn.Module):
     def __init__(self, vocab: int, labels: int, width: int, layers: int = 2, max_length: int = 64) -> None:
         super().__init__()
         self.embedding = FakeQuantEmbedding(vocab, width, padding_idx=PAD)
+        nn.init.normal_(self.embedding.weight, std=0.1)  # torch's own 1.0 drowns the positions and learns slowly
         self.position = nn.Parameter(torch.randn(max_length, width) * 0.02)
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)

@@ -12,34 +12,43 @@ from tianti.training.students import TransformerBody
 
 with needs_extra("train"):
     import torch
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, diags
     from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import normalize
     from torch import Tensor, nn
 
-_BUCKETS = 2**17
-_PRIMES = (1, 7919, 104729)  # one a position, so that the order of an n-gram's tokens tells
-_SALT = 1_000_003  # one a length, so that n-grams of unequal length part
+_BUCKETS = 2**20
+_MODULUS = 2**31 - 1
+_LENGTHS = (1, 2, 3)
+_SEEN_AT_LEAST = 2  # texts; n-grams of one text only teach noise
 _INVERSE_PENALTY = 10.0
-_DEEP_WIDTH, _DEEP_LAYERS = 192, 2
+_TOLERANCE = 1e-4  # ten times as much stops early and costs a point and more
+_DEEP_WIDTH, _DEEP_LAYERS = 128, 1
 _WORD_DROPOUT = 0.1
 
 
 def hash_ngrams(ids: Tensor, pad_id: int) -> Tensor:
-    """Buckets int64 [batch, 3 * tokens - 3] of the 1-, 2- and 3-grams of ids int64 [batch, tokens]; 0: has padding."""
+    """Buckets int64 [batch, 3 * tokens - 3] of the 1-, 2- and 3-grams of ids int64 [batch, tokens]; -1: has padding."""
     found = []
-    for length in (1, 2, 3):
+    for length in _LENGTHS:
         windows = [ids[:, at : ids.shape[1] - length + 1 + at] for at in range(length)]
-        mixed = sum((window + 1) * prime for window, prime in zip(windows, _PRIMES, strict=False)) + length * _SALT
+        hashed = windows[0] * length
+        for window in windows[1:]:
+            hashed = (hashed * 31_153 + window + 7) % _MODULUS
+        buckets = (hashed * 40_503 + length * 7_919) % _MODULUS % _BUCKETS
         # padding is at the end, so a window has padding where its last token is padding
-        found.append((mixed % (_BUCKETS - 1) + 1) * (windows[-1] != pad_id))
+        found.append(torch.where(windows[-1] == pad_id, -1, buckets))
     return torch.cat(found, dim=1)
 
 
 class WidePart(nn.Module):
-    """Linear in idf-weighted n-grams, L2-normalised over a text. Bucket 0 weighs nothing."""
+    """Linear in the weighted set of a text's n-grams, L2-normalised. Row 0 is for what was not kept, and weighs nothing."""
 
-    def __init__(self, table: Tensor, square: Tensor, bias: Tensor, pad_id: int) -> None:
+    rows: Tensor
+
+    def __init__(self, rows: Tensor, table: Tensor, square: Tensor, bias: Tensor, pad_id: int) -> None:
         super().__init__()
+        self.register_buffer("rows", rows)  # int64 [buckets]
         self.table = nn.Embedding.from_pretrained(table)
         self.square = nn.Embedding.from_pretrained(square)
         self.bias = nn.Parameter(bias, requires_grad=False)
@@ -47,32 +56,49 @@ class WidePart(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Logits float32 [batch, labels]."""
-        buckets = hash_ngrams(input_ids, self.pad_id)
-        norm = self.square(buckets).sum(1).clamp(min=1e-6).sqrt()
-        return self.table(buckets).sum(1) / norm + self.bias
+        buckets, _ = hash_ngrams(input_ids, self.pad_id).sort(dim=1)
+        before = torch.cat([torch.full_like(buckets[:, :1], -1), buckets[:, :-1]], dim=1)
+        # a set: each n-gram counts once
+        rows = torch.where(buckets == before, 0, self.rows[buckets.clamp(min=0)])
+        norm = self.square(rows).sum(1).clamp(min=1e-6).sqrt()
+        return self.table(rows).sum(1) / norm + self.bias
 
 
 def fit_wide(ids: Ids, labels: NDArray[np.int64], label_count: int, pad_id: int) -> WidePart:
-    """Fit by logistic regression on sparse features."""
-    rows = [np.asarray(hash_ngrams(pad_batch([tokens], pad_id), pad_id)[0]) for tokens in ids]
-    rows = [buckets[buckets > 0] for buckets in rows]
-    seen = np.bincount(np.concatenate([np.unique(buckets) for buckets in rows]), minlength=_BUCKETS)
-    idf = np.where(seen > 0, np.log((1 + len(rows)) / (1 + seen)) + 1, 0.0)
-    norms = [np.sqrt((idf[buckets] ** 2).sum()) for buckets in rows]
-    values = np.concatenate([idf[buckets] / norm for buckets, norm in zip(rows, norms, strict=True)])
-    starts = np.cumsum([0, *(len(buckets) for buckets in rows)])
-    features = csr_matrix((values, np.concatenate(rows), starts), shape=(len(rows), _BUCKETS))
-    features.sum_duplicates()
-    kept = np.flatnonzero(seen)
-    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=200, tol=1e-3).fit(features[:, kept], labels)
-    weight, bias = model.coef_, model.intercept_
-    if len(weight) == 1:  # two labels: scikit-learn keeps one row, the log-odds of the second
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    table = np.zeros((_BUCKETS, label_count), np.float32)
-    table[kept] = weight.T * idf[kept, None]
-    square = (idf**2).astype(np.float32)[:, None]
-    tensors = (torch.from_numpy(table), torch.from_numpy(square), torch.tensor(bias, dtype=torch.float32))
-    return WidePart(*tensors, pad_id)
+    """Fit by logistic regression on idf times the square root of how much an n-gram tells of the labels.
+
+    The second factor is the log-count ratio of Wang & Manning (2012, "Baselines and bigrams").
+    """
+    sets = [np.unique(np.asarray(hash_ngrams(pad_batch([tokens], pad_id), pad_id)[0])) for tokens in ids]
+    sets = [buckets[buckets >= 0] for buckets in sets]
+    seen = np.bincount(np.concatenate(sets), minlength=_BUCKETS)
+    kept = np.flatnonzero(seen >= _SEEN_AT_LEAST)
+    rows = np.zeros(_BUCKETS, np.int64)
+    rows[kept] = np.arange(1, len(kept) + 1)
+    starts = np.cumsum([0, *(len(buckets) for buckets in sets)])
+    shape = (len(sets), len(kept) + 1)
+    binary = csr_matrix((np.ones(starts[-1], np.float32), rows[np.concatenate(sets)], starts), shape=shape)
+    binary = binary[:, 1:]
+    idf = np.log((1 + len(sets)) / (1 + seen[kept])) + 1
+    weight = idf * np.sqrt(_telling(binary, labels, label_count))
+    features = normalize(binary @ diags(weight))
+    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=300, tol=_TOLERANCE).fit(features, labels)
+    coefficients, bias = model.coef_, model.intercept_
+    if len(coefficients) == 1:  # two labels: scikit-learn keeps one row, the log-odds of the second
+        coefficients, bias = np.concatenate([-coefficients, coefficients]) / 2, np.concatenate([-bias, bias]) / 2
+    table = np.concatenate([np.zeros((1, label_count)), coefficients.T * weight[:, None]])
+    square = np.concatenate([[0.0], weight**2])[:, None]
+    tensors = (torch.tensor(array, dtype=torch.float32) for array in (table, square, bias))
+    return WidePart(torch.from_numpy(rows), *tensors, pad_id)
+
+
+def _telling(binary: csr_matrix, labels: NDArray[np.int64], label_count: int) -> NDArray[np.float64]:
+    """For each n-gram the largest |log ratio| of its share in a label to its share in the others."""
+    counts = np.stack([np.asarray(binary[labels == label].sum(axis=0)).ravel() + 1.0 for label in range(label_count)])
+    share = counts / counts.sum(axis=1, keepdims=True)
+    others = (share.sum(axis=0, keepdims=True) - share) / max(label_count - 1, 1)
+    telling: NDArray[np.float64] = np.abs(np.log(share / others)).max(axis=0)
+    return telling
 
 
 class DeepPart(nn.Module):
