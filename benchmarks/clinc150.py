@@ -2,23 +2,26 @@
 
     python benchmarks/clinc150.py [fine_tune]
 
-Calibration is the data set's validation file. The 20 subsamples of the test file have the calibrated mix (4,500 in scope
-+ 149 out of scope); the whole test file has 18 % out of scope, for which the certificate must declare itself void.
+Calibration is the data set's validation file. The 20 subsamples of the test file have the calibrated mix (4,500 in
+scope + 149 out of scope); the whole test file has 18 % out of scope, for which the certificate must declare itself
+void.
 """
 
 import os
 import sys
 
 import numpy as np
+from numpy.typing import NDArray
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from rich.table import Table
 
 from benchmarks.real_data import build, console, data_folder, encoder_folder
-from tianti.certificate import REJECTED, Answers, decide, void_reason
+from tianti.certificate import REJECTED, Answers, LadderAnswers, decide, void_reason
 from tianti.data import Columns, read_table
-from tianti.package import read_release
+from tianti.package import ReleaseRecord, read_release
+from tianti.pipeline import RunRecord
 from tianti.pipeline.readings import run_package, truth_of
 from tianti.spec import TIERS, Tier
 
@@ -54,7 +57,7 @@ device: {{size: 1.5 MB}}
     console.print(f"whole test, negative control ({share}): {'VOID: ' + void if void else 'NOT DECLARED VOID'}")
 
 
-def print_tiers(record) -> None:
+def print_tiers(record: RunRecord) -> None:
     table = Table(title=f"CLINC150 tiers ({record.seconds:.0f} s, {len(record.cached)} stages kept)")
     for column in ("tier", "in scope", "strangers rejected at 5 %", "size_bytes", "p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "tier" else "right")
@@ -72,7 +75,7 @@ def print_tiers(record) -> None:
     console.print(table)
 
 
-def print_levels(release, answers, truth) -> None:
+def print_levels(release: ReleaseRecord, answers: LadderAnswers, truth: NDArray[np.int64]) -> None:
     rng = np.random.default_rng(0)
     inside, outside = np.flatnonzero(truth != REJECTED), np.flatnonzero(truth == REJECTED)
     draws = [np.concatenate([inside, rng.choice(outside, OUT_OF_SCOPE_ROWS, replace=False)]) for _ in range(SUBSAMPLES)]

@@ -56,9 +56,9 @@ def _from_hugging_face(name: str) -> Path:
 class Encoder(nn.Module):
     """input_ids int64 [batch, tokens] -> features float32 [batch, width] of a text.
 
-    Features are the pooled states of the embeddings, of two thirds up and of the last layer, each centred and L2-normalised.
-    The embeddings keep the words, which the last layer of a sentence encoder has blurred: with the three, a linear head
-    is a point more accurate and tells strangers better (benchmarks/clinc150.py).
+    Features are the pooled states of the embeddings, of two thirds up and of the last layer, each centred and
+    L2-normalised. The embeddings keep the words, which the last layer of a sentence encoder has blurred: with the three
+    a linear head is a point more accurate and tells strangers better.
     """
 
     centre: Tensor

@@ -26,7 +26,7 @@ with needs_extra("train"):
     from torch import Tensor, nn
 
 FINE_TUNE = FitSpec(optimizer="adamw", schedule="linear", learning_rate=1e-4, epochs=3, batch_size=32)
-SCRATCH = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=2e-3, epochs=6, batch_size=64, patience=3)
+SCRATCH = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=2e-3, epochs=8, batch_size=64)
 _HEAD_RATE = 2e-3
 _INVERSE_PENALTY = 5.0  # of the logistic head: small enough that energy still tells strangers
 _MIXES = np.linspace(0.0, 1.0, 11)

@@ -42,7 +42,7 @@ def hash_ngrams(ids: Tensor, pad_id: int) -> Tensor:
 
 
 class WidePart(nn.Module):
-    """Linear in the weighted set of a text's n-grams, L2-normalised. Row 0 is for what was not kept, and weighs nothing."""
+    """Linear in the weighted set of a text's n-grams, L2-normalised. Row 0, of what was not kept, weighs nothing."""
 
     rows: Tensor
 
@@ -88,8 +88,8 @@ def fit_wide(ids: Ids, labels: NDArray[np.int64], label_count: int, pad_id: int)
         coefficients, bias = np.concatenate([-coefficients, coefficients]) / 2, np.concatenate([-bias, bias]) / 2
     table = np.concatenate([np.zeros((1, label_count)), coefficients.T * weight[:, None]])
     square = np.concatenate([[0.0], weight**2])[:, None]
-    tensors = (torch.tensor(array, dtype=torch.float32) for array in (table, square, bias))
-    return WidePart(torch.from_numpy(rows), *tensors, pad_id)
+    weights = [torch.tensor(array, dtype=torch.float32) for array in (table, square, bias)]
+    return WidePart(torch.from_numpy(rows), weights[0], weights[1], weights[2], pad_id)
 
 
 def _telling(binary: csr_matrix, labels: NDArray[np.int64], label_count: int) -> NDArray[np.float64]:
