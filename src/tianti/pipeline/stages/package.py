@@ -15,7 +15,15 @@ from tianti.data import read_prepared
 from tianti.errors import needs_extra
 from tianti.package import Golden, ModelPackage, write_package
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.stages.teach import SCRATCH, Quantization, base_digest, kind_of, quantization_of, student_of
+from tianti.pipeline.stages.teach import (
+    SCRATCH,
+    Quantization,
+    base_digest,
+    find_own,
+    kind_of,
+    quantization_of,
+    student_of,
+)
 from tianti.runtimes.onnx import OnnxRuntime
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import LadderSpec
@@ -61,6 +69,7 @@ def run_compress(tier: Tier, context: StageContext) -> None:
     module: torch.nn.Module = teacher.module
     table: Quantization = "int8"
     if tier is not Tier.CLOUD:
+        find_own(kind, context.base)  # its module must be there to unpickle a student of it
         module = torch.load(context.inputs[f"distill-{tier}"] / "student.pt", weights_only=False)
         table = quantization_of(student_of(context.spec, tier), kind)
     with TemporaryDirectory() as folder:

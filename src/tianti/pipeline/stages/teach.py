@@ -3,9 +3,11 @@
 Not here: how to train (`training`). Invariant: only train rows fit, only validation rows stop and choose.
 """
 
+import inspect
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.named import find_function
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import LadderSpec, StudentSpec
-from tianti.store import sha256_tree
+from tianti.store import sha256_file, sha256_tree
 
 SCRATCH = "scratch"
 Quantization = Literal["int4", "int8", "none"]
@@ -89,7 +91,7 @@ def run_distill(tier: Tier, context: StageContext) -> None:
     lessons = Lessons(ids, labels, logits, teacher.encode(validation.texts), validation.labels)
     vocabulary = Vocabulary.load(context.inputs["lessons"] / "vocabulary.npz")
     kind = kind_of(spec, tier)
-    build = find_function(kind, context.base) if ":" in kind and not kind.startswith("encoder:") else kind
+    build = find_own(kind, context.base) or kind
     width = student.width or _WIDTHS[tier]
     torch.manual_seed(spec.seed)
     body = build_body(build, teacher, vocabulary, len(prepared.labels), width, student.layers or _LAYERS)
@@ -108,6 +110,11 @@ def kind_of(spec: LadderSpec, tier: Tier) -> str:
     if (chosen := student_of(spec, tier).student) is not None:
         return chosen
     return f"encoder:{_EDGE_LAYERS}" if tier is Tier.EDGE and spec.cloud.base != SCRATCH else "transformer"
+
+
+def find_own(kind: str, base: Path) -> Callable[..., Any] | None:
+    """The function of a user's own student; None for a built-in one."""
+    return find_function(kind, base) if ":" in kind and not kind.startswith("encoder:") else None
 
 
 def quantization_of(student: StudentSpec, kind: str) -> Quantization:
@@ -138,6 +145,12 @@ def base_digest(spec: LadderSpec, base: Path) -> str:
     return sha256_tree(folder) if spec.cloud.base != SCRATCH and folder.is_dir() else spec.cloud.base
 
 
+def _distill_parts(tier: Tier, spec: LadderSpec, base: Path) -> object:
+    kind = kind_of(spec, tier)
+    own = find_own(kind, base)
+    return student_of(spec, tier), kind, None if own is None else sha256_file(Path(inspect.getfile(own)))
+
+
 def _lessons_parts(spec: LadderSpec, base: Path) -> object:
     return [_made_up(student) for student in (spec.edge, spec.device)]
 
@@ -148,7 +161,7 @@ DISTILL_EDGE = Stage(
     "distill-edge",
     partial(run_distill, Tier.EDGE),
     needs=("prepare", "teach", "lessons"),
-    parts=lambda spec, base: (spec.edge, kind_of(spec, Tier.EDGE)),
+    parts=partial(_distill_parts, Tier.EDGE),
     rooms=("training",),
     apart=True,
 )
@@ -156,7 +169,7 @@ DISTILL_DEVICE = Stage(
     "distill-device",
     partial(run_distill, Tier.DEVICE),
     needs=("prepare", "teach", "lessons"),
-    parts=lambda spec, base: (spec.device, kind_of(spec, Tier.DEVICE)),
+    parts=partial(_distill_parts, Tier.DEVICE),
     rooms=("training",),
     apart=True,
 )

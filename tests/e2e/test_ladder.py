@@ -1,0 +1,139 @@
+"""The whole way on small real text: build, run again, ask, verify, fail a gate, use one's own stage and student."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tianti.cli.progress import Quiet
+from tianti.data.sample.generate import sample_rows
+from tianti.device import load
+from tianti.errors import GateError, IntegrityError
+from tianti.pipeline import RunRecord, Workspace
+from tianti.pipeline.build import build_ladder
+from tianti.pipeline.verify import verify
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LADDER = """
+name: small
+data: {{train: train.jsonl, calibration: calibration.jsonl, test: test.jsonl, out_of_scope: out_of_scope}}
+cloud: {{fit: {{epochs: 2}}}}
+edge: {{student: lstm, width: 32, augment: 500, fit: {{epochs: 1}}}}
+device: {{student: {student}, width: 16, augment: 500, fit: {{epochs: 2}}{budget}}}
+evaluate: {{slices: [lang]{gate}}}
+{stages}
+"""
+
+
+def write_ladder(folder: Path, student: str = "bag", budget: str = "", gate: str = "", stages: str = "") -> Path:
+    path = folder / "ladder.yaml"
+    path.write_text(LADDER.format(student=student, budget=budget, gate=gate, stages=stages), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRecord]:
+    """A small ladder, built once: its folder and its run."""
+    folder = tmp_path_factory.mktemp("small")
+    for name, rows in sample_rows().items():
+        few = rows[: {"train": 1500, "calibration": 1800, "test": 400}[name]]
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in few)
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder, build_ladder(write_ladder(folder), Quiet())
+
+
+def test_the_run_says_what_the_contract_asks(built: tuple[Path, RunRecord]) -> None:
+    _, record = built
+    assert set(record.tiers) == {"device", "edge", "cloud"}
+    for figures in record.tiers.values():
+        assert {"package", "accuracy", "accuracy_in_scope", "macro_f1", "size_bytes", "latency_ms"} <= set(figures)
+        assert set(figures["latency_ms"]) == {"p50", "p99"}
+    assert {"risk", "confidence", "levels"} <= set(record.certificate)
+    for level in record.certificate["levels"]:
+        assert {"alpha", "certified", "share", "test_n", "test_harm", "test_accuracy"} <= set(level)
+        assert sum(level["share"].values()) == pytest.approx(1.0)
+
+
+def test_an_unchanged_run_reuses_every_stage(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    again = build_ladder(folder / "ladder.yaml", Quiet())
+    assert again.cached == [done.name for done in again.timeline]
+    assert again.release == record.release
+
+
+def test_the_report_opens_offline(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    page = Workspace(folder).report_path(record.run).read_text(encoding="utf-8")
+    assert len(page) < 2_000_000
+    assert "<svg" in page and "Certificate" in page
+    loaded = (
+        [part.split('"')[1] for part in page.split("src=")[1:]] + page.split("<link")[1:] + page.split("<script")[1:]
+    )
+    assert loaded == []
+
+
+def test_the_device_answers_and_its_goldens_hold(built: tuple[Path, RunRecord]) -> None:
+    from tianti.package import read_release
+    from tianti.runtimes.onnx import OnnxRuntime
+    from tianti.spec import TIERS
+
+    folder, record = built
+    release = Workspace(folder).releases / record.release
+    with load(release) as ladder:
+        answer = ladder.predict("please set an alarm for seven")
+        assert answer.tier == "device" and answer.package == record.tiers["device"]["package"]
+    for tier in TIERS:
+        package = read_release(release).package(tier)
+        runtime = OnnxRuntime(package)
+        for golden in package.goldens():
+            logits = dict(zip(runtime.labels, runtime.run(golden.text).logits.tolist(), strict=True))
+            assert max(logits, key=logits.__getitem__) == golden.label
+            for label, expected in golden.top.items():
+                assert logits[label] == pytest.approx(expected, abs=golden.tolerance)
+
+
+def test_verify_recomputes_and_a_changed_claim_is_found(built: tuple[Path, RunRecord], tmp_path: Path) -> None:
+    folder, record = built
+    release = Workspace(folder).releases / record.release
+    findings = verify(release, folder / "test.jsonl")
+    assert findings.own is not None and findings.own.n == 400 and findings.own.void is None
+    forged = tmp_path / "forged"
+    shutil.copytree(release, forged)
+    content = json.loads((forged / "release.json").read_bytes())
+    content["certificate"]["levels"][0]["point"] = len(content["certificate"]["path"]) - 1
+    (forged / "release.json").unlink()  # it may be a link to the workspace's own
+    (forged / "release.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(IntegrityError, match="does not follow from its own counts"):
+        verify(forged)
+
+
+def test_a_certificate_is_void_for_other_traffic(built: tuple[Path, RunRecord], tmp_path: Path) -> None:
+    """Negative control: the same rows, but a third of them out of scope."""
+    folder, record = built
+    lines = (folder / "test.jsonl").read_text(encoding="utf-8").splitlines()[:200]
+    strange = [json.dumps({"text": f"a question about topic {i}", "label": "out_of_scope"}) for i in range(100)]
+    (tmp_path / "other.jsonl").write_text("\n".join(lines + strange), encoding="utf-8")
+    findings = verify(Workspace(folder).releases / record.release, tmp_path / "other.jsonl")
+    assert findings.own is not None and findings.own.void is not None
+    assert "assumed" in findings.own.void and "seen" in findings.own.void
+
+
+def test_a_missed_gate_or_budget_releases_nothing_and_says_by_how_much(built: tuple[Path, RunRecord]) -> None:
+    folder, _ = built
+    latest = (folder / ".tianti" / "releases" / "latest").read_text(encoding="utf-8")
+    for wanted, said in (({"gate": ", min_accuracy: 99.9%"}, "short"), ({"budget": ", size: 1 kB"}, "over")):
+        with pytest.raises(GateError, match=said) as caught:
+            build_ladder(write_ladder(folder, **wanted), Quiet())
+        assert "report.html" in str(caught.value)
+    assert (folder / ".tianti" / "releases" / "latest").read_text(encoding="utf-8") == latest
+
+
+def test_a_stage_and_a_student_of_ones_own(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    for example in EXAMPLES.glob("own_*.py"):
+        shutil.copy(example, folder)
+    stages = 'stages: [{use: "own_stage:shorten", after: prepare}]'
+    own = build_ladder(write_ladder(folder, student='"own_student:build"', stages=stages), Quiet())
+    assert "prepare+own_stage.shorten" in [done.name for done in own.timeline]
+    assert own.tiers["device"]["package"] != record.tiers["device"]["package"]

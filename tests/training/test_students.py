@@ -1,0 +1,89 @@
+"""Students: padding changes nothing, every base token has a row, and what is trained can be exported."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from tianti.compression import export_onnx, quantize
+from tianti.errors import StageError
+from tianti.spec.ladder import FitSpec
+from tianti.training import Rows, Teacher, Vocabulary, build_body, make_texts, shrink_vocabulary, teach_scratch
+from tianti.training.students import Student
+
+LABELS = 3
+WORDS = ("red", "green", "blue")
+
+
+def silent(done: int, total: int, note: str) -> None:
+    """No progress."""
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    """A cloud model from scratch that tells three colours apart."""
+    texts = [f"the {WORDS[i % 3]} thing number {i} 号" for i in range(120)]
+    rows = Rows(texts, np.arange(120) % LABELS)
+    return teach_scratch(rows, rows, LABELS, 16, FitSpec(epochs=2), 0, silent)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(teacher: Teacher) -> Vocabulary:
+    return shrink_vocabulary(teacher, teacher.encode(["the red thing", "the blue thing"]), silent)
+
+
+def test_the_teacher_from_scratch_learns(teacher: Teacher) -> None:
+    logits = teacher.label(teacher.encode([f"a {word} thing" for word in WORDS]), silent)
+    assert logits.argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_every_token_has_a_row_and_unseen_ones_find_a_neighbour_or_unknown(vocabulary: Vocabulary) -> None:
+    assert vocabulary.alias.min() >= 0 and vocabulary.alias.max() == vocabulary.rows - 1
+    assert vocabulary.alias[vocabulary.special.pad] == 0
+    for row, token in enumerate(vocabulary.kept, 1):
+        assert vocabulary.alias[token] == row
+
+
+@pytest.mark.parametrize("kind", ["transformer", "bag", "lstm"])
+def test_padding_changes_nothing_and_the_file_agrees(
+    kind: str, teacher: Teacher, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    body = build_body(kind, teacher, vocabulary, LABELS, 16, 2)
+    student = Student(body, vocabulary.alias_tensor()).eval()
+    ids = torch.tensor(teacher.encode(["the red thing number one"]))
+    padded = torch.nn.functional.pad(ids, (0, 5), value=teacher.pad_id)
+    with torch.no_grad():
+        torch.testing.assert_close(student(ids), student(padded))
+    export_onnx(student, tmp_path / "float.onnx", example_ids=ids, pad_id=teacher.pad_id)
+    quantize(tmp_path / "float.onnx", tmp_path / "small.onnx", embedding="int4", matmul=True)
+    session = onnxruntime.InferenceSession(tmp_path / "small.onnx", providers=["CPUExecutionProvider"])
+    assert session.run(None, {"input_ids": ids.numpy()})[0].shape == (1, LABELS)
+
+
+def test_a_student_without_a_table_is_refused(teacher: Teacher, vocabulary: Vocabulary) -> None:
+    with pytest.raises(StageError, match="called `embedding`"):
+        build_body(lambda vocab, labels, width: torch.nn.Linear(width, labels), teacher, vocabulary, LABELS, 16, 2)
+
+
+def test_cutting_a_teacher_from_scratch_down_is_refused(teacher: Teacher, vocabulary: Vocabulary) -> None:
+    with pytest.raises(StageError, match=r"cloud\.base"):
+        build_body("encoder:2", teacher, vocabulary, LABELS, 16, 2)
+
+
+def test_a_diverging_fit_is_an_error(teacher: Teacher) -> None:
+    rows = Rows(["a b c d"] * 64, np.arange(64) % LABELS)
+    with pytest.raises(StageError, match="learning_rate"):
+        teach_scratch(rows, rows, LABELS, 16, FitSpec(epochs=20, learning_rate=1e30, optimizer="sgd"), 0, silent)
+
+
+def test_made_up_texts_are_framed_short_and_repeatable(teacher: Teacher, vocabulary: Vocabulary) -> None:
+    ids = teacher.encode(["the red thing", "the blue thing", "the red one"])
+    labels = np.array([0, 1, 0])
+    made = [make_texts(ids, labels, vocabulary.neighbours(), vocabulary.special, 50, 8, seed=3) for _ in range(2)]
+    assert made[0] == made[1]
+    assert all(
+        len(text) <= 8 and text[0] == vocabulary.special.first and text[-1] == vocabulary.special.last
+        for text in made[0]
+    )
