@@ -129,6 +129,17 @@ def test_a_missed_gate_or_budget_releases_nothing_and_says_by_how_much(built: tu
     assert (folder / ".tianti" / "releases" / "latest").read_text(encoding="utf-8") == latest
 
 
+def test_gc_keeps_what_the_last_runs_use(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    again = build_ladder(write_ladder(folder), Quiet())
+    workspace = Workspace(folder)
+    workspace.collect(keep_runs=1)
+    assert [run.run for run in workspace.runs()] == [again.run]
+    assert set(workspace.store.keys()) == {done.key for done in again.timeline}
+    assert (workspace.releases / record.release / "release.json").is_file()
+    assert build_ladder(folder / "ladder.yaml", Quiet()).cached == [done.name for done in again.timeline]
+
+
 def test_a_stage_and_a_student_of_ones_own(built: tuple[Path, RunRecord]) -> None:
     folder, record = built
     for example in EXAMPLES.glob("own_*.py"):

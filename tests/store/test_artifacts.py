@@ -87,11 +87,3 @@ def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
     if full.exists():
         with pytest.raises(StoreError):
             write_atomic(full / "file", b"x")
-
-
-def test_pointers_move(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
-    assert store.pointed("latest") is None
-    store.point("latest", "a")
-    store.point("latest", "b")
-    assert store.pointed("latest") == "b"

@@ -46,13 +46,13 @@ def run_apart(run: StageFunction, context: StageContext, stop: threading.Event) 
 
 def _next(receive: Connection, stop: threading.Event) -> Message:
     try:
-        while not receive.poll(_POLL_S):
-            if stop.is_set():
-                return StageError("stopped")
-        message: Message = receive.recv()
+        while not stop.is_set():
+            if receive.poll(_POLL_S):
+                message: Message = receive.recv()
+                return message
     except EOFError:
         return StageError("the stage's process was killed (out of memory?); run again, it goes on from here")
-    return message
+    return StageError("stopped")
 
 
 def _child(run: StageFunction, context: StageContext, send: Connection) -> None:

@@ -24,7 +24,7 @@ data:                                   # csv, jsonl or parquet, gzipped or not;
 
 cloud: {base: scratch}                  # or a Hugging Face encoder: hf://ORG/NAME, or its folder
 edge: {student: transformer, width: 128, layers: 1}
-device: {student: bag, width: 12, size: 0.5 MB}  # a budget that is missed stops the release
+device: {student: bag, width: 10, size: 0.5 MB}  # a budget that is missed stops the release
 
 certificate: {risk: harm, levels: [0.5%, 1%, 2%], confidence: 95%}
 evaluate: {min_accuracy: 70%, slices: [lang, domain]}

@@ -29,7 +29,7 @@ class OnnxRuntime:
         try:
             self._tokenizer = Tokenizer.from_file(str(package.tokenizer_path))
             self._session = onnxruntime.InferenceSession(
-                str(package.model_path), options, providers=onnxruntime.get_available_providers()
+                str(package.model_path), options, providers=_local_providers(onnxruntime.get_available_providers())
             )
         except Exception as error:  # both libraries raise bare exceptions of their own
             raise PackageError(f"{package.folder} cannot be loaded: {error}") from error
@@ -49,3 +49,8 @@ class OnnxRuntime:
         if len(logits) != self._width:
             raise RunError(f"package {self.package[:12]}: expected {self._width} logits, got {len(logits)}")
         return Output(logits, len(ids), ids.count(self._unknown), bool(encoding.overflowing))
+
+
+def _local_providers(available: list[str]) -> list[str]:
+    """What ONNX Runtime can compute with on this machine: one of its providers would call a service of Azure's."""
+    return [provider for provider in available if provider != "AzureExecutionProvider"]

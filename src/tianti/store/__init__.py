@@ -1,4 +1,4 @@
-"""Content-addressed artifacts, atomic files and movable pointers on one local disk."""
+"""Content-addressed artifacts and atomic files on one local disk."""
 
 from tianti.store.artifacts import ArtifactStore
 from tianti.store.files import canonical_json, sha256_bytes, sha256_file, sha256_tree, write_atomic

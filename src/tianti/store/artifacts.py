@@ -14,17 +14,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from tianti.errors import StoreError
-from tianti.store.files import write_atomic
 
 
 class ArtifactStore:
-    """Folders by key, and named pointers, below one root."""
+    """Folders by key, below one root."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._artifacts = root / "artifacts"
         self._locks = root / "locks"
-        self._pointers = root / "pointers"
 
     def get(self, key: str) -> Path | None:
         """The folder of a key, or None."""
@@ -73,15 +71,6 @@ class ArtifactStore:
             os.replace(folder, doomed)  # one rename, so that no reader sees half an artifact
             shutil.rmtree(doomed)
         return freed
-
-    def point(self, name: str, value: str) -> None:
-        """Move a named pointer."""
-        write_atomic(self._pointers / name, value.encode())
-
-    def pointed(self, name: str) -> str | None:
-        """Where a named pointer points, or None."""
-        path = self._pointers / name
-        return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:

@@ -1,0 +1,85 @@
+"""`kill -9` in the middle of distillation, through the command line: nothing left behind, earlier stages reused."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from tianti.data.sample.generate import sample_rows
+
+LADDER = """
+name: killed
+data: {train: train.jsonl, calibration: calibration.jsonl, out_of_scope: out_of_scope}
+cloud: {fit: {epochs: 1}}
+edge: {student: bag, width: 16, augment: 200, fit: {epochs: 1}}
+device: {student: bag, width: 16, augment: 200, fit: {epochs: EPOCHS}}
+"""
+PATIENCE_S = 120
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tianti", "run", "--json"]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a runner in the background ignores it
+    )
+
+
+def children_of(process: int) -> list[psutil.Process]:
+    return psutil.Process(process).children(recursive=True)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_kill_9_in_distill_and_run_again(tmp_path: Path) -> None:
+    for name, rows in sample_rows().items():
+        few = rows[: {"train": 1200, "calibration": 300, "test": 10}[name]]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few), encoding="utf-8")
+    # far too many epochs, so that it is in distillation when it is killed
+    (tmp_path / "ladder.yaml").write_text(LADDER.replace("EPOCHS", "100000"), encoding="utf-8")
+    process = start(tmp_path)
+    artifacts, deadline = tmp_path / ".tianti" / "artifacts", time.monotonic() + PATIENCE_S
+    while not list(artifacts.glob("distill-edge-*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    children = children_of(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert children
+    while any(map(is_alive, children)):
+        assert time.monotonic() < deadline, "the killed run left a process behind"
+        time.sleep(0.1)
+    (tmp_path / "ladder.yaml").write_text(LADDER.replace("EPOCHS", "1"), encoding="utf-8")
+    out, err = start(tmp_path).communicate(timeout=PATIENCE_S)
+    record = json.loads(out.splitlines()[-1])
+    assert {"prepare", "teach", "lessons", "distill-edge"} <= set(record["cached"]), err
+    assert not list(artifacts.glob(".tmp-distill-edge*"))
+
+
+def test_ctrl_c_ends_with_1_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    rows = sample_rows()["train"][:800]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    ladder = LADDER.replace("calibration: calibration.jsonl, ", "").replace("EPOCHS", "100000")
+    (tmp_path / "ladder.yaml").write_text(ladder, encoding="utf-8")
+    process = start(tmp_path)
+    artifacts, deadline = tmp_path / ".tianti" / "artifacts", time.monotonic() + PATIENCE_S
+    while not list(artifacts.glob("distill-edge-*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    children = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "stopped" in err and "Traceback" not in err
+    assert not list(artifacts.glob(".tmp-*"))
+    assert not any(map(is_alive, children))
