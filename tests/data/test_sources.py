@@ -75,7 +75,13 @@ def place() -> Iterator[str]:
 def ask(home: Path, environment: dict[str, str], *sources: str) -> list[str]:
     """What a new process says of the sources: endpoints are read when a library is imported."""
     root = Path(__file__).parents[2] / "src"
-    ours = {"HOME": str(home), "USERPROFILE": str(home), "HF_HOME": str(home), "PYTHONPATH": str(root)}
+    ours = {
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "0",
+        "PYTHONPATH": str(root),
+    }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *sources],
         env={**os.environ, **ours, **environment},

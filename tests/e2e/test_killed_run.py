@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tianti.data.sample.generate import sample_rows
 
@@ -19,9 +21,24 @@ edge: {student: bag, width: 16, augment: 200, fit: {epochs: 1}}
 device: {student: bag, width: 16, augment: 200, fit: {epochs: EPOCHS}}
 """
 PATIENCE_S = 120
+Start = Callable[[Path], subprocess.Popen[str]]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `tianti run` in a folder; whatever comes of the test, it does not go on."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(folder: Path) -> subprocess.Popen[str]:
+        started.append(_start(folder))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+
+
+def _start(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tianti", "run", "--json"]
     return subprocess.Popen(
         command,
@@ -41,7 +58,7 @@ def is_alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def test_kill_9_in_distill_and_run_again(tmp_path: Path) -> None:
+def test_kill_9_in_distill_and_run_again(start: Start, tmp_path: Path) -> None:
     for name, rows in sample_rows().items():
         few = rows[: {"train": 1200, "calibration": 300, "test": 10}[name]]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few), encoding="utf-8")
@@ -66,7 +83,7 @@ def test_kill_9_in_distill_and_run_again(tmp_path: Path) -> None:
     assert not list(artifacts.glob(".tmp-distill-edge*"))
 
 
-def test_ctrl_c_ends_with_1_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_1_and_leaves_nothing_half_written(start: Start, tmp_path: Path) -> None:
     rows = sample_rows()["train"][:800]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     ladder = LADDER.replace("calibration: calibration.jsonl, ", "").replace("EPOCHS", "100000")
@@ -82,4 +99,6 @@ def test_ctrl_c_ends_with_1_and_leaves_nothing_half_written(tmp_path: Path) -> N
     assert process.returncode == 1
     assert "stopped" in err and "Traceback" not in err
     assert not list(artifacts.glob(".tmp-*"))
-    assert not any(map(is_alive, children))
+    while any(map(is_alive, children)):
+        assert time.monotonic() < deadline, "Ctrl-C left a process behind"
+        time.sleep(0.1)

@@ -13,8 +13,8 @@ from tianti.errors import StageError, needs_extra
 with needs_extra("train"):
     from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-# what hands ids on unchanged; CumSum, Equal or Shape make positions, masks and lengths of them
-_CARRIERS = {"Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten"}
+# what hands ids on, all or some; CumSum, Equal or Shape make positions, masks and lengths of them
+_CARRIERS = {"Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice"}
 # a smaller tensor saves little more than the node that widens it again costs
 _WORTH_NARROWING_BYTES = 2048
 _CODES, _SCALES, _LOW_BITS, _FOUR, _OFFSET = "word_codes", "word_scales", "word_low_bits", "word_shift", "word_offset"

@@ -71,10 +71,12 @@ def fit_module(
     assert fit.optimizer is not None and fit.schedule is not None
     torch.manual_seed(seed)
     accelerator = Accelerator(mixed_precision="bf16" if bf16_is_fast() else "no")
+    module.to(accelerator.device)  # not prepared: that would leave autocast in the module's forward, and in its export
     steps = fit.epochs * math.ceil(len(ids) / fit.batch_size)
-    optimizer = _OPTIMIZERS[fit.optimizer](_groups(module, fit.learning_rate, head_rate), lr=fit.learning_rate)
+    optimizer = _OPTIMIZERS[fit.optimizer](
+        _groups(module, fit.learning_rate, head_rate), lr=fit.learning_rate, fused=True
+    )
     schedule = get_scheduler(fit.schedule, optimizer, math.ceil(steps * _WARMUP_SHARE), steps)
-    module, optimizer = accelerator.prepare(module, optimizer)
     generator, best = np.random.default_rng(seed), _Best(fit.patience)
     done = 0
     for epoch in range(fit.epochs):

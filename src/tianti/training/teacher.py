@@ -26,7 +26,8 @@ with needs_extra("train"):
     from torch import Tensor, nn
 
 FINE_TUNE = FitSpec(optimizer="adamw", schedule="linear", learning_rate=1e-4, epochs=3, batch_size=32)
-SCRATCH = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=2e-3, epochs=8, batch_size=64)
+SCRATCH = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=2e-3, batch_size=64)
+_SCRATCH_ROWS, _SCRATCH_EPOCHS = 60_000, (3, 10)  # rows seen in all, so that small data are seen more often
 _HEAD_RATE = 2e-3
 _INVERSE_PENALTY = 5.0  # of the logistic head: small enough that energy still tells strangers
 _MIXES = np.linspace(0.0, 1.0, 11)
@@ -138,7 +139,7 @@ def teach_scratch(
         ids,
         special.pad,
         lambda logits, rows: nn.functional.cross_entropy(logits, target[torch.from_numpy(rows)].to(logits.device)),
-        with_defaults(fit, SCRATCH),
+        with_defaults(fit, msgspec.structs.replace(SCRATCH, epochs=_scratch_epochs(len(ids)))),
         seed=seed,
         note="training",
         progress=progress,
@@ -146,6 +147,11 @@ def teach_scratch(
     )
     module = _mix(WideAndDeep(wide, deep), held_out, validation.labels, special.pad)
     return Teacher(module.eval(), tokenizer, max_length, frozen=False, architecture="wide and deep, from scratch")
+
+
+def _scratch_epochs(rows: int) -> int:
+    fewest, most = _SCRATCH_EPOCHS
+    return min(max(round(_SCRATCH_ROWS / rows), fewest), most)
 
 
 def _mix(module: WideAndDeep, ids: Ids, labels: NDArray[np.int64], pad_id: int) -> WideAndDeep:

@@ -23,7 +23,7 @@ _LENGTHS = (1, 2, 3)
 _SEEN_AT_LEAST = 2  # texts; n-grams of one text only teach noise
 _INVERSE_PENALTY = 10.0
 _TOLERANCE = 1e-4  # ten times as much stops early and costs a point and more
-_DEEP_WIDTH, _DEEP_LAYERS = 128, 1
+_DEEP_WIDTH, _DEEP_LAYERS, _DEEP_LENGTH = 128, 1, 128
 _WORD_DROPOUT = 0.1
 
 
@@ -102,15 +102,19 @@ def _telling(binary: csr_matrix, labels: NDArray[np.int64], label_count: int) ->
 
 
 class DeepPart(nn.Module):
-    """A transformer on the whole vocabulary, with word dropout while it trains."""
+    """A transformer on the whole vocabulary, with word dropout while it trains.
+
+    It reads a text's first 128 tokens, since attention costs the square of the length; the wide part reads all.
+    """
 
     def __init__(self, vocab: int, labels: int, max_length: int, pad_id: int, unknown_id: int) -> None:
         super().__init__()
-        self.body = TransformerBody(vocab, labels, _DEEP_WIDTH, _DEEP_LAYERS, max_length)
+        self.body = TransformerBody(vocab, labels, _DEEP_WIDTH, _DEEP_LAYERS, min(max_length, _DEEP_LENGTH))
         self.pad_id, self.unknown_id = pad_id, unknown_id
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Logits float32 [batch, labels]."""
+        input_ids = input_ids[:, :_DEEP_LENGTH]
         return self.body(drop_words(input_ids, self.unknown_id, self.pad_id, _WORD_DROPOUT if self.training else 0.0))
 
 
