@@ -3,6 +3,7 @@ PYTHON ?= python3
 # Where to take PyTorch from. Empty: the usual package index. On Linux that index has the CUDA build (about 2.5 GB more);
 # pytorch.org/get-started names the index of the CPU build for each system: make setup TORCH_INDEX=<that URL>
 TORCH_INDEX ?=
+BENCHMARKS := $(filter-out __init__ real_data,$(basename $(notdir $(wildcard benchmarks/*.py))))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -37,4 +38,4 @@ demo: .venv/package
 	$(BIN)/tianti demo $(ARGS)
 
 bench: setup
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== python -m benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -1,6 +1,6 @@
 """CLINC150 with a real encoder: the three tiers, the certificate on fresh rows at the calibrated mix, and its control.
 
-    python benchmarks/clinc150.py [fine_tune]
+    python -m benchmarks.clinc150 [fine_tune]
 
 Calibration is the data set's validation file. The 20 subsamples of the test file have the calibrated mix (4,500 in
 scope + 149 out of scope); the whole test file has 18 % out of scope, for which the certificate must declare itself
@@ -9,6 +9,7 @@ void.
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,10 @@ from tianti.spec import TIERS, Tier
 SUBSAMPLES, OUT_OF_SCOPE_ROWS = 20, 149
 
 
-def main() -> None:
-    data, train = data_folder("clinc150_en"), sys.argv[1] if len(sys.argv) > 1 else "head"
-    record, folder = build(
+def build_clinc150(train: str = "head") -> tuple[RunRecord, Path]:
+    """Build the ladder; its run and the folder of its release."""
+    data = data_folder("clinc150_en")
+    return build(
         f"clinc150-{train}",
         f"""
 name: clinc150
@@ -43,6 +45,11 @@ cloud: {{base: {encoder_folder()}, train: {train}}}
 device: {{size: 1.5 MB}}
 """,
     )
+
+
+def main() -> None:
+    data = data_folder("clinc150_en")
+    record, folder = build_clinc150(*sys.argv[1:])
     release = read_release(folder).record
     rows = read_table(str(data / "test.jsonl.gz"), data, Columns(text="text", label="label"))
     truth = truth_of(rows, release.labels, release.out_of_scope)

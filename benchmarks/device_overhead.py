@@ -1,6 +1,6 @@
 """What does `Ladder.predict` cost over the two calls it cannot do without?
 
-    PYTHONPATH=src:. OMP_NUM_THREADS=1 python benchmarks/device_overhead.py
+    python -m benchmarks.device_overhead
 
 One process; bare and ladder take turns on the same text, so that both see the same machine. Bare is `tokenizer.encode`
 and `session.run`; the ladder adds the score, 150 named probabilities and the decision. Then the same after the

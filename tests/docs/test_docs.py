@@ -53,6 +53,12 @@ def test_links_to_files_are_alive(page: Path) -> None:
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+def test_every_benchmark_that_the_docs_name_is_there() -> None:
+    for page in [*PAGES, *map(twin, PAGES)]:
+        for name in re.findall(r"python -m benchmarks\.(\w+)", page.read_text(encoding="utf-8")):
+            assert (ROOT / "benchmarks" / f"{name}.py").is_file(), f"{page.name}: {name}"
+
+
 def test_the_ladder_in_the_docs_is_valid() -> None:
     for page in PAGES:
         for block in code_blocks(page):
