@@ -68,6 +68,7 @@ def _accuracy_by_size(axes: Axes, evaluation: Evaluation) -> None:
         note = f"{tier}  {figures.latency_ms['p50']:.2f} ms"
         axes.annotate(note, (megabytes, figures.accuracy), xytext=(0, 9), textcoords="offset points", ha="center")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(0.25)
     axes.set_xlabel("size, MB (log)")
     axes.set_ylabel("accuracy")
@@ -93,11 +94,11 @@ def _risk_coverage(axes: Axes, evaluation: Evaluation) -> None:
     for tier in TIERS:
         figures = evaluation.tiers[tier]
         axes.plot(figures.coverage, figures.risk, color=_COLOURS[tier], label=tier.value)
-    for level in evaluation.levels:
-        if level.certified:
-            below = level.share[Tier.DEVICE] + level.share[Tier.EDGE]
-            axes.plot(below, level.test_harm, marker="D", color="#c1443c", linestyle="none")
-            axes.annotate(f"{level.alpha:.1%}", (below, level.test_harm), xytext=(5, 3), textcoords="offset points")
+    for number, level in enumerate(level for level in evaluation.levels if level.certified):
+        point = level.share[Tier.DEVICE] + level.share[Tier.EDGE], level.test_harm
+        axes.plot(*point, marker="D", color="#c1443c", linestyle="none")
+        offset, side = ((-5, 3), "right") if number == 0 else ((5, 3), "left")  # the first two are often close
+        axes.annotate(f"{level.alpha:.1%}", point, xytext=offset, textcoords="offset points", ha=side)
     axes.set_xlabel("share answered (red: below the cloud, at a certified level)")
     axes.set_ylabel("wrong (red: harm), share of all")
     axes.legend(frameon=False)

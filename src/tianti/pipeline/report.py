@@ -48,9 +48,9 @@ def _headline(evaluation: Evaluation, certificate: Certificate, spec: LadderSpec
     saved = 1 - level.cost_per_1000 / spec.prices.cloud if spec.prices.cloud else 0.0
     return (
         f"{level.share[Tier.DEVICE]:.0%} of the requests are answered on the device, {level.share[Tier.EDGE]:.0%} on "
-        f"the edge and {level.share[Tier.CLOUD]:.0%} in the cloud. Answers given below the cloud cost at most "
-        f"{level.alpha:.1%} of its accuracy, with {certificate.confidence:.0%} confidence; "
-        f"at the assumed prices this saves {saved:.0%} of what the cloud alone would cost."
+        f"the edge and {level.share[Tier.CLOUD]:.0%} in the cloud, which at the assumed prices saves {saved:.0%} of "
+        "what the cloud alone would cost. For requests like the calibration rows, answers given below the cloud cost "
+        f"at most {level.alpha:.1%} of its accuracy, with {certificate.confidence:.0%} confidence."
     )
 
 
