@@ -11,7 +11,7 @@ from tianti.compression import export_onnx, quantize
 from tianti.errors import StageError
 from tianti.spec.ladder import FitSpec
 from tianti.training import Rows, Teacher, Vocabulary, build_body, make_texts, shrink_vocabulary, teach_scratch
-from tianti.training.students import Student
+from tianti.training.students import Student, TransformerBody
 
 LABELS = 3
 WORDS = ("red", "green", "blue")
@@ -44,6 +44,16 @@ def test_every_token_has_a_row_and_unseen_ones_find_a_neighbour_or_unknown(vocab
     assert vocabulary.alias[vocabulary.special.pad] == 0
     for row, token in enumerate(vocabulary.kept, 1):
         assert vocabulary.alias[token] == row
+
+
+def test_attention_is_the_same_while_training_and_in_the_file() -> None:
+    torch.manual_seed(0)
+    body = TransformerBody(50, LABELS, 16, 2, 12)
+    for module in body.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    ids = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 0, 0, 0]])
+    torch.testing.assert_close(body.train()(ids), body.eval()(ids))
 
 
 @pytest.mark.parametrize("kind", ["transformer", "bag", "lstm"])

@@ -27,6 +27,7 @@ _WARMUP_SHARE = 0.1
 _CLIP_NORM = 1.0
 _WEIGHT_DECAY = 0.01
 _BUCKET = 16  # batches are cut from this many, sorted by length: padding is the larger part of the cost
+_LENGTH_STEP = 8  # batches as wide as a multiple of it: torch keeps memory for every width that it has met
 _OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
@@ -38,9 +39,9 @@ def bf16_is_fast() -> bool:
     return bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def pad_batch(ids: Ids, pad_id: int) -> Tensor:
-    """Ids of unequal length as int64 [batch, longest]."""
-    batch = np.full((len(ids), max(map(len, ids))), pad_id, dtype=np.int64)
+def pad_batch(ids: Ids, pad_id: int, width: int | None = None) -> Tensor:
+    """Ids of unequal length as int64 [batch, width], by default as wide as the longest."""
+    batch = np.full((len(ids), width or max(map(len, ids))), pad_id, dtype=np.int64)
     for row, tokens in enumerate(ids):
         batch[row, : len(tokens)] = tokens
     return torch.from_numpy(batch)
@@ -78,11 +79,12 @@ def fit_module(
     )
     schedule = get_scheduler(fit.schedule, optimizer, math.ceil(steps * _WARMUP_SHARE), steps)
     generator, best = np.random.default_rng(seed), _Best(fit.patience)
-    done = 0
+    lengths, done = np.array([len(tokens) for tokens in ids]), 0
+    widths = np.minimum(-(-lengths // _LENGTH_STEP) * _LENGTH_STEP, lengths.max())
     for epoch in range(fit.epochs):
         module.train()
-        for rows in _batches([len(tokens) for tokens in ids], fit.batch_size, generator):
-            batch = pad_batch([ids[row] for row in rows], pad_id).to(accelerator.device)
+        for rows in _batches(lengths, fit.batch_size, generator):
+            batch = pad_batch([ids[row] for row in rows], pad_id, int(widths[rows].max())).to(accelerator.device)
             with accelerator.autocast():
                 logits = module(batch)
             value = loss(logits.float(), rows)
@@ -135,12 +137,12 @@ def _groups(module: nn.Module, rate: float, head_rate: float | None) -> list[dic
     ]
 
 
-def _batches(lengths: Sequence[int], size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def _batches(lengths: NDArray[np.int64], size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Rows of one epoch in random batches of about equal length."""
-    order, by_length = generator.permutation(len(lengths)), np.asarray(lengths)
+    order = generator.permutation(len(lengths))
     for start in range(0, len(order), size * _BUCKET):
         bucket = order[start : start + size * _BUCKET]
-        bucket = bucket[np.argsort(by_length[bucket], kind="stable")]
+        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
         batches = [bucket[at : at + size] for at in range(0, len(bucket), size)]
         for index in generator.permutation(len(batches)):
             yield batches[index]
