@@ -14,6 +14,7 @@ with needs_extra("train"):
     from tokenizers import Tokenizer
     from torch import Tensor, nn
     from transformers import AutoModel, PreTrainedModel
+    from transformers.utils import logging as transformers_logging
 
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
@@ -128,6 +129,7 @@ def mean_over(states: Tensor, kept: Tensor) -> Tensor:
 
 def load_encoder(folder: Path, pad_id: int) -> Encoder:
     """Load an encoder."""
+    transformers_logging.disable_progress_bar()  # ours are shown
     # eager: the fused attention of torch is many times slower backward on the CPU, and its masks do not export
     model = AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32)
     if hasattr(model, "pooler"):

@@ -39,6 +39,12 @@ def bf16_is_fast() -> bool:
     return bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
 
 
+@cache
+def find_accelerator() -> Accelerator:
+    """The device to compute on: CUDA, MPS or the CPU. One a process, as accelerate wants it."""
+    return Accelerator(mixed_precision="bf16" if bf16_is_fast() else "no")
+
+
 def pad_batch(ids: Ids, pad_id: int, width: int | None = None) -> Tensor:
     """Ids of unequal length as int64 [batch, width], by default as wide as the longest."""
     batch = np.full((len(ids), width or max(map(len, ids))), pad_id, dtype=np.int64)
@@ -71,7 +77,7 @@ def fit_module(
     assert fit.learning_rate is not None and fit.epochs is not None and fit.batch_size is not None
     assert fit.optimizer is not None and fit.schedule is not None
     torch.manual_seed(seed)
-    accelerator = Accelerator(mixed_precision="bf16" if bf16_is_fast() else "no")
+    accelerator = find_accelerator()
     module.to(accelerator.device)  # not prepared: that would leave autocast in the module's forward, and in its export
     steps = fit.epochs * math.ceil(len(ids) / fit.batch_size)
     optimizer = _OPTIMIZERS[fit.optimizer](
@@ -152,7 +158,7 @@ def compute_all(
     module: nn.Module, ids: Ids, pad_id: int, progress: Progress, note: str, batch_size: int = 128
 ) -> NDArray[np.float32]:
     """A module's output for every row, float32 [rows, width], without gradients, longest rows last."""
-    device = Accelerator().device
+    device = find_accelerator().device
     module = _for_inference(module).to(device).eval()
     order = np.argsort([len(tokens) for tokens in ids], kind="stable")
     found: NDArray[np.float32] | None = None

@@ -1,0 +1,60 @@
+"""Teachers on a base: a tiny encoder in a folder, laid out as Hugging Face does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel
+
+from tianti.spec.ladder import FitSpec
+from tianti.training import Rows, Teacher, fine_tune, teach_head
+
+WORDS = ("red", "green", "blue")
+VOCABULARY = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "thing", *WORDS))}
+
+
+def silent(done: int, total: int, note: str) -> None:
+    """No progress."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = Tokenizer(models.WordPiece(VOCABULARY, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def colours(count: int) -> Rows:
+    return Rows([f"the {WORDS[i % 3]} thing" for i in range(count)], np.arange(count) % 3)
+
+
+def answers(teacher: Teacher) -> list[int]:
+    return teacher.label(teacher.encode([f"the {word} thing" for word in WORDS]), silent).argmax(axis=1).tolist()
+
+
+def test_a_head_is_fitted_and_the_encoder_is_left_alone(base: Path) -> None:
+    teacher = teach_head(base, colours(60), 3, 16, silent)
+    assert (answers(teacher), teacher.frozen) == ([0, 1, 2], True)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_all_weights_are_trained(base: Path, optimizer: str) -> None:
+    fit = FitSpec(optimizer=optimizer, epochs=2, patience=1)
+    teacher = fine_tune(base, colours(60), colours(6), 3, 16, fit, 0, silent)
+    assert (answers(teacher), teacher.frozen) == ([0, 1, 2], False)
+    table, kept = (t.module.encoder.word_table() for t in (teacher, teach_head(base, colours(60), 3, 16, silent)))
+    assert not np.allclose(table, kept)
