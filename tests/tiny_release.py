@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tianti.package import Golden, Release, ReleaseRecord, write_package, write_release
+from tianti.package import Golden, Release, ReleaseRecord, bind, write_package, write_release
 from tianti.spec import TIERS, Certificate, Level, ScoreHead, Tested, Tier
 
 WORDS = {
@@ -47,6 +47,7 @@ def make_release(
     for known, tier in enumerate(TIERS, start=1):
         packages[tier] = folder / "packages" / tier
         ids[tier] = _make_package(packages[tier], tier, known, words, broken is tier)
+    heads = dict.fromkeys(TIERS, ScoreHead(reject_below=float(np.log(len(words))) + 0.5))
     share = dict(zip(TIERS, (0.5, 0.3, 0.2) if certified else (0.0, 0.0, 1.0), strict=True))
     level = Level(alpha=ALPHA, point=0 if certified else None, share=share, rows_needed=None if certified else 2000)
     certificate = Certificate(
@@ -56,15 +57,14 @@ def make_release(
         path=(Tested(device=THRESHOLD, edge=THRESHOLD, harmful=0),),
         levels=(level,),
         out_of_scope_share=0.1,
-        bound={tier: ids[tier] for tier in TIERS},
+        bound=bind(ids, heads),
     )
-    head = ScoreHead(reject_below=float(np.log(len(words))) + 0.5)
     record = ReleaseRecord(
         name=name,
         labels=(*words, OUT_OF_SCOPE),
         out_of_scope=OUT_OF_SCOPE,
         packages=ids,
-        heads=dict.fromkeys(TIERS, head),
+        heads=heads,
         certificate=certificate,
     )
     return write_release(folder / "release", record, packages)

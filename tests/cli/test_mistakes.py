@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tianti.cli.main import run_cli
+from tianti.cli.progress import ProgressBars
 
 Tianti = Callable[..., tuple[int, str]]
 
@@ -55,10 +56,20 @@ def artifacts(folder: Path) -> list[Path]:
         ("text,label\n你好,问候\n".encode("gb18030") * 30, "", "", 1, ["utf-8", "encoding"]),
         (rows(classes=1), "", "", 1, ["label0", "two"]),
         (b"", "", "", 1, ["empty"]),
+        ("\ufeff".encode(), "", "", 1, ["empty"]),
         (bytes(range(256)) * 20, "", "", 1, ["binary"]),
         (rows(each=3), "", "", 1, ["3", "rows"]),
     ],
-    ids=["wrong column", "unknown key", "wrong encoding", "one class", "empty file", "binary file", "3 rows a class"],
+    ids=[
+        "wrong column",
+        "unknown key",
+        "wrong encoding",
+        "one class",
+        "empty file",
+        "only a mark",
+        "binary file",
+        "3 rows a class",
+    ],
 )
 def test_data_mistakes(
     tianti: Tianti,
@@ -125,3 +136,24 @@ def test_no_release_yet(tianti: Tianti, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     code, message = tianti("predict", "hello")
     assert code == 1 and "tianti run" in message
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://localhost:99999", "localhost:80"])
+def test_a_url_that_is_none(tianti: Tianti, tiny_release: Path, url: str) -> None:
+    code, message = tianti("predict", "--release", str(tiny_release), "--upstream", url, "lamp")
+    assert code == 2 and "expected a URL" in message
+
+
+def test_init_overwrites_nothing(tianti: Tianti, tmp_path: Path) -> None:
+    mine = tmp_path / "data" / "train.jsonl.gz"
+    mine.parent.mkdir()
+    mine.write_text("mine", encoding="utf-8")
+    code, message = tianti("init", str(tmp_path))
+    assert code == 2 and "there already" in message
+    assert mine.read_text(encoding="utf-8") == "mine" and not (tmp_path / "ladder.yaml").exists()
+
+
+def test_a_label_in_brackets_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBars() as bars:
+        bars.said("billing[/card] and [red]")
+    assert "billing[/card] and [red]" in capsys.readouterr().err

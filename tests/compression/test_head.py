@@ -24,11 +24,13 @@ def test_a_pretrained_encoder_with_a_head(encoder: tuple[Encoder, Path], tmp_pat
     module, path = encoder
     head = torch.nn.Linear(384, 11)
     weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
-    attach_head(path, tmp_path / "model.onnx", weight, bias)
+    centre = np.linspace(-0.02, 0.02, 384, dtype=np.float32).reshape(3, 128)
+    attach_head(path, tmp_path / "model.onnx", centre, weight, bias)
     ids = torch.randint(1000, 30000, (3, 20))
     ids[1, 7:] = 0
     with torch.no_grad():
-        np.testing.assert_allclose(run(tmp_path / "model.onnx", ids), head(module(ids)).numpy(), atol=1e-5)
+        features = torch.nn.functional.normalize(module(ids).view(3, 3, 128) - torch.from_numpy(centre), dim=2)
+        np.testing.assert_allclose(run(tmp_path / "model.onnx", ids), head(features.flatten(1)).numpy(), atol=1e-5)
 
 
 def test_a_quantised_encoder_is_a_quarter_and_points_the_same_way(
@@ -40,17 +42,17 @@ def test_a_quantised_encoder_is_a_quarter_and_points_the_same_way(
     assert small.stat().st_size < 0.27 * path.stat().st_size
     ids = torch.randint(1000, 30000, (4, 15))
     assert ((run(path, ids) * run(small, ids)).sum(axis=1) > 0.98).all()
-    attach_head(small, tmp_path / "model.onnx", np.ones((2, 384)), np.zeros(2))
+    attach_head(small, tmp_path / "model.onnx", np.zeros((1, 384)), np.ones((2, 384)), np.zeros(2))
     assert run(tmp_path / "model.onnx", ids).shape == (4, 2)
 
 
 def test_a_head_that_does_not_fit_is_refused(tmp_path: Path, example_ids: torch.Tensor) -> None:
     export_onnx(Transformer(), tmp_path / "encoder.onnx", example_ids=example_ids, output="embedding")
-    with pytest.raises(StageError, match=r"expected a head of shape \(4, 6\), got \(4, 9\)"):
-        attach_head(tmp_path / "encoder.onnx", tmp_path / "model.onnx", np.ones((4, 9)), np.zeros(4))
+    with pytest.raises(StageError, match=r"expected a head of shape \(4, 6\), got \(4, 9\) and a centre of 6"):
+        attach_head(tmp_path / "encoder.onnx", tmp_path / "model.onnx", np.zeros((1, 6)), np.ones((4, 9)), np.zeros(4))
 
 
 def test_a_model_that_has_a_head_is_refused(tmp_path: Path, example_ids: torch.Tensor) -> None:
     export_onnx(Transformer(), tmp_path / "full.onnx", example_ids=example_ids)
     with pytest.raises(StageError, match=r"expected one output 'embedding', got \['logits'\]"):
-        attach_head(tmp_path / "full.onnx", tmp_path / "model.onnx", np.ones((4, 6)), np.zeros(4))
+        attach_head(tmp_path / "full.onnx", tmp_path / "model.onnx", np.zeros((1, 6)), np.ones((4, 6)), np.zeros(4))

@@ -98,7 +98,7 @@ def test_a_text_with_two_labels_has_one_role() -> None:
 
 
 def test_a_text_in_two_roles_is_an_error() -> None:
-    with pytest.raises(DataError, match="expected every text in one role, got 'HELLO' in train and test; remove"):
+    with pytest.raises(DataError, match=r"expected every text in one role, got one .* in train and test"):
         check_apart({Role.TRAIN: [Row("hello ", "x")], Role.TEST: [Row("HELLO", "y")]})
 
 

@@ -9,7 +9,8 @@ import pytest
 from tianti.cli.progress import Quiet
 from tianti.data.sample.generate import sample_rows
 from tianti.device import load
-from tianti.errors import GateError, IntegrityError
+from tianti.errors import DataError, GateError, IntegrityError
+from tianti.package import find_release
 from tianti.pipeline import RunRecord, Workspace
 from tianti.pipeline.build import build_ladder
 from tianti.pipeline.verify import verify
@@ -106,6 +107,17 @@ def test_verify_recomputes_and_a_changed_claim_is_found(built: tuple[Path, RunRe
     (forged / "release.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(IntegrityError, match="does not follow from its own counts"):
         verify(forged)
+    identity = tmp_path / "releases" / record.release
+    shutil.copytree(forged, identity)
+    with pytest.raises(IntegrityError, match=r"release\.json was changed"):
+        find_release(record.release, tmp_path / "releases")
+
+
+def test_verify_refuses_labels_that_the_release_does_not_know(built: tuple[Path, RunRecord]) -> None:
+    """The cloud would be wrong on each such row, so that nothing below it could be harmful."""
+    folder, record = built
+    with pytest.raises(DataError, match="label 'en' is not one of the release's"):
+        verify(Workspace(folder).releases / record.release, folder / "test.jsonl", label="lang")
 
 
 def test_a_certificate_is_void_for_other_traffic(built: tuple[Path, RunRecord], tmp_path: Path) -> None:
@@ -144,7 +156,7 @@ def test_a_stage_and_a_student_of_ones_own(built: tuple[Path, RunRecord]) -> Non
     folder, record = built
     for example in EXAMPLES.glob("own_*.py"):
         shutil.copy(example, folder)
-    stages = 'stages: [{use: "own_stage:shorten", after: prepare}]'
+    stages = 'stages: [{use: "own_stage:drop_short", after: prepare}]'
     own = build_ladder(write_ladder(folder, student='"own_student:build"', stages=stages), Quiet())
-    assert "prepare+own_stage.shorten" in [done.name for done in own.timeline]
+    assert "prepare+own_stage.drop_short" in [done.name for done in own.timeline]
     assert own.tiers["device"]["package"] != record.tiers["device"]["package"]

@@ -4,12 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from tianti.errors import SpecError, StageError
 from tianti.pipeline import Stage, StageContext, StageDone
+from tianti.pipeline.named import find_function
 from tianti.pipeline.run import run_stages
+from tianti.pipeline.stages import ladder_stages
 from tianti.spec.ladder import LadderSpec, parse_spec
 from tianti.store import ArtifactStore
 
@@ -24,7 +29,7 @@ class Heard:
 
     def started(self, stage: str) -> None: ...
     def progressed(self, stage: str, done: int, total: int, note: str) -> None: ...
-    def finished(self, done: StageDone) -> None:
+    def finished(self, done: StageDone, folder: Path) -> None:
         self.done.append(done)
 
 
@@ -67,7 +72,9 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from tests.pipeline.test_run import Heard, SPEC, Stage, write_one, write_two
+from tianti.pipeline.named import find_function
 from tianti.pipeline.run import run_stages
+from tianti.pipeline.stages import ladder_stages
 from tianti.store import ArtifactStore
 
 def hang(context):
@@ -90,3 +97,34 @@ def test_after_kill_9_the_earlier_stages_are_reused(tmp_path: Path) -> None:
         assert process.stdout is not None and process.stdout.readline() == b"in two\n"
         process.send_signal(signal.SIGKILL)
     assert run(tmp_path) == ("xx", [True, False])
+
+
+def fails(context: StageContext) -> None:
+    raise StageError("no")
+
+
+def sleeps(context: StageContext) -> None:
+    time.sleep(30)
+
+
+def test_a_stage_that_fails_ends_its_neighbour(tmp_path: Path) -> None:
+    stages = [Stage("sleeps", sleeps, apart=True), Stage("fails", fails, apart=True)]
+    begun = time.monotonic()
+    with pytest.raises(StageError, match="no"):
+        run_stages(stages, SPEC, tmp_path, ArtifactStore(tmp_path / "store"), Heard())
+    assert time.monotonic() - begun < 25
+
+
+def test_own_stages_run_in_the_order_of_the_spec_and_know_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def a(context): ...\ndef b(context): ...\n", encoding="utf-8")
+    own = 'stages: [{use: "mine:a", after: prepare}, {use: "mine:b", after: prepare}]\n'
+    stages = ladder_stages(parse_spec("name: x\ndata: {train: a}\n" + own), tmp_path)
+    assert [stage.name for stage in stages[:4]] == ["prepare", "prepare+mine.a", "prepare+mine.b", "teach"]
+    dearer = parse_spec("name: x\ndata: {train: a}\nprices: {cloud: 9}\n" + own)
+    assert stages[1].parts(SPEC, tmp_path) != stages[1].parts(dearer, tmp_path)
+
+
+def test_a_module_that_fails_when_imported_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0", encoding="utf-8")
+    with pytest.raises(SpecError, match="'broken' fails when imported: ZeroDivisionError"):
+        find_function("broken:f", tmp_path)

@@ -107,13 +107,13 @@ def test_an_unknown_release_is_answered_by_the_newest_and_uncertified(cloud: Cli
 
 
 def test_the_edge_uses_the_point_that_travels_or_a_stricter_one(edge: Client) -> None:
-    (got,) = edge.infer("lantern", point=0.01)
+    (got,) = edge.infer("lantern", point=0.01, passed_by=Tier.DEVICE)
     assert (got.decision.reason, got.decision.point, got.decision.certified) == (Reason.SCORE, 0.01, True)
     (got,) = edge.infer("lantern", point=0.015)  # only 0.01 is certified, and it is stricter
     assert (got.decision.reason, got.decision.point) == (Reason.SCORE, 0.01)
     (got,) = edge.infer("lantern", point=0.005)  # nothing as strict as this is certified
     assert (got.decision.reason, got.decision.point, got.decision.certified) == (Reason.NO_UPSTREAM, None, False)
-    (got,) = edge.infer("lantern")  # the edge is the entry: no device has seen the text
+    (got,) = edge.infer("lantern", point=0.01)  # the edge is the entry: no device has seen the text
     assert (got.decision.reason, got.decision.point, got.decision.certified) == (Reason.SCORE, 0.01, False)
 
 

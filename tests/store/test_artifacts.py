@@ -77,6 +77,20 @@ def test_what_fails_while_filling_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "artifacts").iterdir()) == []
 
 
+def test_waiting_for_another_process_can_be_given_up(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLOW_BUILD, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"filling\n"
+        asked: list[int] = []
+        with pytest.raises(StoreError, match="stopped waiting"):
+            ArtifactStore(tmp_path).build("key", fill_slowly, lambda: bool(asked.append(1)) or len(asked) > 3)
+        process.kill()
+
+
+def test_an_error_of_the_filling_is_not_taken_for_the_disks(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ArtifactStore(tmp_path).build("key", lambda folder: (folder / "nothing").read_bytes() and None)
+
+
 def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
     def fill_disk(folder: Path) -> None:
         raise OSError(28, "No space left on device")

@@ -48,13 +48,13 @@ def answers(teacher: Teacher) -> list[int]:
 
 def test_a_head_is_fitted_and_the_encoder_is_left_alone(base: Path) -> None:
     teacher = teach_head(base, colours(60), 3, 16, silent)
-    assert (answers(teacher), teacher.frozen) == ([0, 1, 2], True)
+    assert answers(teacher) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_all_weights_are_trained(base: Path, optimizer: str) -> None:
     fit = FitSpec(optimizer=optimizer, epochs=2, patience=1)
     teacher = fine_tune(base, colours(60), colours(6), 3, 16, fit, 0, silent)
-    assert (answers(teacher), teacher.frozen) == ([0, 1, 2], False)
+    assert answers(teacher) == [0, 1, 2]
     table, kept = (t.module.encoder.word_table() for t in (teacher, teach_head(base, colours(60), 3, 16, silent)))
     assert not np.allclose(table, kept)

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from tianti.cli.answer import releases_folder
+from tianti.errors import RunError
 
 
 @click.command("report")
@@ -77,13 +78,14 @@ def gc_command(keep: int) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="Labelled rows: what the ladder really risks on them.")
 @click.option("--text", default="text", show_default=True, help="Name of the text column of --data.")
 @click.option("--label", default="label", show_default=True, help="Name of the label column of --data.")
+@click.option("--encoding", help="Of --data, such as gb18030; default UTF-8.")
 @click.option("--json", "as_json", is_flag=True)
-def verify_command(release: str, data: Path | None, text: str, label: str, as_json: bool) -> None:
+def verify_command(release: str, data: Path | None, text: str, label: str, encoding: str | None, as_json: bool) -> None:
     """Check RELEASE: every file's hash, and its certificate, recomputed from what it keeps."""
     from tianti.package import find_release
     from tianti.pipeline.verify import verify
 
-    findings = verify(find_release(release, releases_folder()), data, text, label)
+    findings = verify(find_release(release, releases_folder()), data, text, label, encoding)
     if as_json:
         click.echo(msgspec.json.encode(findings).decode())
         return
@@ -95,15 +97,17 @@ def verify_command(release: str, data: Path | None, text: str, label: str, as_js
 @click.option("--json", "as_json", is_flag=True)
 def doctor_command(as_json: bool) -> None:
     """Say what is installed, what is missing with its cure, what this CPU can do; and run a tiny self-test."""
-    from tianti.cli.doctor import examine
+    from tianti.cli.doctor import SELF_TEST, examine
 
     checks = examine()
     if as_json:
         click.echo(msgspec.json.encode(checks).decode())
-        return
-    for check in checks:
-        cure = "" if check.ok else f"  ->  {check.cure}"
-        click.echo(f"{'ok' if check.ok else 'missing':<8} {check.name:<14} {check.found}{cure}")
+    else:
+        for check in checks:
+            cure = "" if check.ok else f"  ->  {check.cure}"
+            click.echo(f"{'ok' if check.ok else 'missing':<8} {check.name:<14} {check.found}{cure}")
+    if not all(check.ok for check in checks if check.name == SELF_TEST):  # an extra may well be missing
+        raise RunError("the self-test failed: no package can be run on this machine")
 
 
 COMMANDS = (report_command, runs_group, gc_command, verify_command, doctor_command)

@@ -6,6 +6,7 @@ Not here: any command (one file a group beside this). Invariant: an error that T
 message on stderr, never a stack trace; anything else is a bug and shows its trace.
 """
 
+import io
 import sys
 
 import click
@@ -27,6 +28,9 @@ for command in (*build.COMMANDS, *answer.COMMANDS, *inspect.COMMANDS, *demo.COMM
 
 def run_cli() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # Windows' pipes are in the code page of its language
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
     try:
         code = tianti_command.main(prog_name="tianti", standalone_mode=False)
     except click.ClickException as error:

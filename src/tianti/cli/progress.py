@@ -23,7 +23,7 @@ class ProgressBars:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=self.console,
             transient=True,
         )
@@ -54,7 +54,7 @@ class ProgressBars:
 
     def said(self, line: str) -> None:
         """A line for people, such as what cleaning found."""
-        self.console.print(f"  [dim]{line}[/]", highlight=False)
+        self.console.print(f"  {line}", style="dim", markup=False, highlight=False)
 
 
 class Quiet:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tianti.pipeline import RunRecord, Workspace
-from tianti.spec import TIERS
+from tianti.spec import TIERS, percent
 
 _WORDS = {
     "en": {
@@ -23,9 +23,11 @@ _WORDS = {
         "device": "device",
         "edge": "edge",
         "cloud": "cloud",
-        "certified": "Certified: answers given below the cloud cost at most {alpha} of its accuracy "
-        "({confidence} confidence).",
+        "certified": "Certified, for requests like the calibration rows: answers given below the cloud cost at most "
+        "{alpha} of its accuracy ({confidence} confidence).",
         "none": "Not certifiable with these rows: all goes to the cloud. {rows} certify rows would do.",
+        "harmful": "Not certifiable: even the strictest point did too much harm, so all goes to the cloud.",
+        "void": "The certificate does not speak about these test rows: {why}.",
         "saves": "Saves {share} of the all-cloud price: {cost:.3f} instead of {all:.3f} per 1,000 requests, "
         "assuming edge {edge:g} and cloud {cloud:g} per 1,000.",
         "report": "Report: {path}",
@@ -40,8 +42,10 @@ _WORDS = {
         "device": "端 device",
         "edge": "边 edge",
         "cloud": "云 cloud",
-        "certified": "证书：云以下作答最多损失云端准确率的 {alpha}（置信度 {confidence}）。",
+        "certified": "证书：对与校准数据同类的请求，云以下作答最多损失云端准确率的 {alpha}（置信度 {confidence}）。",
         "none": "这些数据不足以认证：全部交给云。需要 {rows} 行认证数据。",
+        "harmful": "无法认证：最严格的工作点伤害仍然过大，全部交给云。",
+        "void": "证书不适用于这些测试数据：{why}。",
         "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}"
         "（假定每千次单价：边 {edge:g}，云 {cloud:g}）。",
         "report": "报告：{path}",
@@ -67,7 +71,7 @@ def _tier_table(record: RunRecord, level: dict[str, Any], words: dict[str, str])
     table.add_column(words["tier"])
     for column in ("accuracy", "in_scope", "size", "latency"):
         table.add_column(words[column], justify="right")
-    table.add_column(words["answers"].format(alpha=f"{level['alpha']:.1%}"), justify="right")
+    table.add_column(words["answers"].format(alpha=percent(level["alpha"])), justify="right")
     for tier in TIERS:
         figures = record.tiers[tier]
         latency = figures["latency_ms"]
@@ -84,12 +88,14 @@ def _tier_table(record: RunRecord, level: dict[str, Any], words: dict[str, str])
 
 def _sentences(record: RunRecord, level: dict[str, Any], words: dict[str, str]) -> list[str]:
     if not level["certified"]:
-        return [words["none"].format(rows=level["rows_needed"])]
+        return [words["none" if level["rows_needed"] else "harmful"].format(rows=level["rows_needed"])]
+    void = record.certificate["void"]
     prices, cost = record.prices, level["cost_per_1000"]
     saved = 1 - cost / prices["cloud"] if prices["cloud"] else 0.0
-    confidence = f"{record.certificate['confidence']:.0%}"
+    confidence = percent(record.certificate["confidence"])
     return [
-        words["certified"].format(alpha=f"{level['alpha']:.1%}", confidence=confidence),
+        *([words["void"].format(why=void)] if void else []),
+        words["certified"].format(alpha=percent(level["alpha"]), confidence=confidence),
         words["saves"].format(share=f"{saved:.0%}", cost=cost, all=prices["cloud"], **prices),
     ]
 
@@ -107,7 +113,14 @@ def print_comparison(first: RunRecord, second: RunRecord) -> None:
             f"{before['size_bytes'] / 1e6:.2f} -> {after['size_bytes'] / 1e6:.2f}",
             f"{before['latency_ms']['p50']:.2f} -> {after['latency_ms']['p50']:.2f}",
         )
-    for old, new in zip(first.certificate["levels"], second.certificate["levels"], strict=False):
-        shares = (f"{level['share']['device']:.1%}" if level["certified"] else "not certified" for level in (old, new))
-        table.add_row(f"device answers at {new['alpha']:.1%}", " -> ".join(shares), "", "")
+    levels = [{level["alpha"]: level for level in record.certificate["levels"]} for record in (first, second)]
+    for alpha in sorted({*levels[0], *levels[1]}):
+        shares = (_share_on_device(of_run.get(alpha)) for of_run in levels)
+        table.add_row(f"device answers at {percent(alpha)}", " -> ".join(shares), "", "")
     Console().print(table)
+
+
+def _share_on_device(level: dict[str, Any] | None) -> str:
+    if level is None:
+        return "-"
+    return f"{level['share']['device']:.1%}" if level["certified"] else "not certified"

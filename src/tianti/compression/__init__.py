@@ -2,8 +2,8 @@
 
 from tianti.compression.export import export_onnx
 from tianti.compression.head import attach_head
-from tianti.compression.measure import agreement, measure_latency
+from tianti.compression.measure import measure_latency
 from tianti.compression.quantize import quantize
 from tianti.compression.scales import row_scales
 
-__all__ = ["agreement", "attach_head", "export_onnx", "measure_latency", "quantize", "row_scales"]
+__all__ = ["attach_head", "export_onnx", "measure_latency", "quantize", "row_scales"]

@@ -1,4 +1,4 @@
-"""Measure a model: how long one text takes, and how often two models agree.
+"""Measure a model: how long one text takes.
 
 Not here: accuracy against labels (`pipeline`). Invariant: one text a call, on the threads that the runner was given.
 """
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 def measure_latency(
@@ -27,8 +26,3 @@ def measure_latency(
         took_ms[number] = (time.perf_counter() - start) * 1e3
     p50, p99 = np.percentile(took_ms, [50, 99])
     return {"p50": float(p50), "p99": float(p99)}
-
-
-def agreement(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """Share of rows whose largest logit is the same label; both [rows, labels]."""
-    return float((one.argmax(axis=1) == other.argmax(axis=1)).mean())

@@ -55,14 +55,17 @@ def decode(content: bytes, encoding: str | None, origin: str) -> str:
             _refuse_binary(content, origin)
             if encoding and codecs.lookup(name).name != "utf-8":
                 _refuse_utf8(content, encoding, origin)
-        return content.decode(name).removeprefix("\ufeff")
-    except LookupError as error:
-        cure = "use a name that Python knows, such as utf-8, gb18030 or utf-16"
-        raise DataError(f"data.encoding: expected the name of a text encoding, got {name!r}; {cure}") from error
+        text = content.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         place = f"byte 0x{content[error.start]:02x} at byte {error.start:,} (line {line:,})"
         raise DataError(f"{origin}: expected {name} text, got {place}; {_cure(content, name)}") from error
+    except (LookupError, ValueError) as error:
+        cure = "use a name that Python knows, such as utf-8, gb18030 or utf-16"
+        raise DataError(f"data.encoding: expected the name of a text encoding, got {name!r}; {cure}") from error
+    if not text.strip():
+        raise DataError(f"{origin}: expected rows, got an empty text; check that it was written or fetched whole")
+    return text
 
 
 def _refuse_binary(content: bytes, origin: str) -> None:

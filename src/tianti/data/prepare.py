@@ -95,9 +95,14 @@ def write_prepared(prepared: Prepared, folder: Path) -> None:
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """What `write_prepared` wrote."""
+    """What `write_prepared` wrote.
+
+    Raises:
+        DataError: a text is in two roles, which a user's own stage may have brought about.
+    """
     decoder = msgspec.json.Decoder(Row)
     rows = {role: decoder.decode_lines(gzip.decompress((folder / f"{role}.jsonl.gz").read_bytes())) for role in Role}
+    check_apart(rows)
     found = msgspec.json.decode((folder / _LABELS).read_bytes(), type=_Labels)
     return Prepared(rows=rows, labels=found.labels, out_of_scope=found.out_of_scope, report=read_report(folder))
 

@@ -105,7 +105,7 @@ def _parse_json(text: str, origin: str) -> _Table:
 def _json_list(text: str, origin: str) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(text, type=list[dict[str, Any]])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         cure = 'write one object a row, such as {"text": "…", "label": "…"}'
         raise DataError(f"{origin}: expected a JSON list of objects, got: {error}; {cure}") from error
 
@@ -117,7 +117,7 @@ def _json_lines(text: str, origin: str) -> list[dict[str, Any]]:
         if line.strip():
             try:
                 records.append(decoder.decode(line))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 cure = 'write one object a line, such as {"text": "…", "label": "…"}'
                 raise DataError(f"{origin}: expected a JSON object at line {number}, got: {error}; {cure}") from error
     return records

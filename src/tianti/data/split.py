@@ -69,8 +69,8 @@ def check_apart(roles: Mapping[Role, list[Row]]) -> None:
         for row in rows:
             found = owner.setdefault(text_key(row.text), role)
             if found != role:
-                got = f"got {row.text!r:.60} in {found} and {role}"
-                raise DataError(f"expected every text in one role, {got}; remove one of the rows")
+                got = f"got one ({text_key(row.text)[:12]}…) in {found} and {role}"
+                raise DataError(f"expected every text in one role, {got}; a stage must keep the roles apart")
 
 
 def _count(take: float | int, of: int, left: int, name: str) -> int:

@@ -73,7 +73,7 @@ class Ladder:
     def __init__(self, node: Node, point: float | None, deadline_ms: float) -> None:
         self._node = node
         # all requests are alike but for their text, so what they are answered under is found once
-        self._terms = node.terms(point, deadline_ms, entry=True)
+        self._terms = node.terms(point, deadline_ms)
         self._deadline_ms = deadline_ms
         self._background = Background()
         self._closed = False
@@ -153,7 +153,13 @@ class Ladder:
             ask = next(steps)
         except StopIteration as done:
             return done.value
-        request = Request(text=text, release=node.release, point=self._terms.point, deadline_ms=self._deadline_ms)
+        request = Request(
+            text=text,
+            release=node.release,
+            point=self._terms.point,
+            passed_by=node.tier,
+            deadline_ms=self._deadline_ms,
+        )
         climbing = follow(steps, ask, request, node.upstreams, node.clock)
         return _Climbing(self._background.submit(climbing), here, started_s)
 

@@ -1,7 +1,16 @@
 """The formats that leave this machine: ModelPackage and Release. FORMAT.md beside this file specifies both."""
 
 from tianti.package.manifest import Golden, Manifest, ModelPackage, read_package, verify_package, write_package
-from tianti.package.release import Release, ReleaseRecord, find_release, read_release, verify_release, write_release
+from tianti.package.release import (
+    Release,
+    ReleaseRecord,
+    bind,
+    check_binding,
+    find_release,
+    read_release,
+    verify_release,
+    write_release,
+)
 
 __all__ = [
     "Golden",
@@ -9,6 +18,8 @@ __all__ = [
     "ModelPackage",
     "Release",
     "ReleaseRecord",
+    "bind",
+    "check_binding",
     "find_release",
     "read_package",
     "read_release",

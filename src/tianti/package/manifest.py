@@ -18,6 +18,7 @@ from tianti.store import canonical_json, sha256_bytes, sha256_file, write_atomic
 SCHEMA = "tianti.package/1"
 MODEL_FILE = "onnx/model.onnx"
 GOLDEN_TOLERANCE = 0.05
+_REQUIRED = {MODEL_FILE, "tokenizer.json", "config.json", "golden.jsonl"}
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,7 +127,8 @@ def read_package(folder: Path) -> ModelPackage:
     """Read a package's manifest; files are not hashed (see `verify_package`).
 
     Raises:
-        PackageError: there is no manifest, or it is of another schema, or names a path outside the folder.
+        PackageError: there is no manifest, or it is of another schema, lacks a file, or names a path outside the
+            folder.
     """
     try:
         content = (folder / "manifest.json").read_bytes()
@@ -138,9 +140,13 @@ def read_package(folder: Path) -> ModelPackage:
         raise PackageError(f"{folder / 'manifest.json'} is malformed: {error}") from error
     if manifest.schema != SCHEMA:
         raise PackageError(f"{folder}: expected schema {SCHEMA}, got {manifest.schema!r}; update tianti")
+    if lacking := _REQUIRED - set(manifest.files):
+        raise PackageError(
+            f"{folder}: the manifest does not name {', '.join(sorted(lacking))}; fetch the package again"
+        )
     for file in manifest.files:
         path = PurePosixPath(file)
-        if path.is_absolute() or ".." in path.parts or "\\" in file:
+        if path.is_absolute() or ".." in path.parts or set(file) & {"\\", ":"}:
             raise PackageError(f"{folder}: the manifest names {file!r}, which is outside the package")
     return ModelPackage(folder=folder, manifest=manifest, id=sha256_bytes(content))
 

@@ -77,18 +77,44 @@ def read_release(folder: Path) -> Release:
         raise PackageError(f"{folder / 'release.json'} is malformed: {error}") from error
     if record.schema != SCHEMA:
         raise PackageError(f"{folder}: expected schema {SCHEMA}, got {record.schema!r}; update tianti")
+    if set(record.packages) != set(record.heads):
+        raise PackageError(f"{folder / 'release.json'} is malformed: expected a score head for every package")
+    points = [level.point for level in record.certificate.levels if level.point is not None]
+    if not set(points) <= set(range(len(record.certificate.path))):
+        raise PackageError(f"{folder / 'release.json'} is malformed: a level's point is not on the certificate's path")
     return Release(folder=folder, record=record, id=sha256_bytes(content))
 
 
 def verify_release(release: Release) -> None:
-    """Check every file of every package of a release.
+    """Check what a release's certificate is bound to, and every file of every package.
 
     Raises:
         IntegrityError: some bytes are not those that the release was made of.
     """
+    check_binding(release.record)
     for tier in TIERS:
         if tier in release.record.packages:
             verify_package(release.package(tier))
+
+
+def bind(packages: dict[Tier, str], heads: dict[Tier, ScoreHead]) -> dict[str, str]:
+    """What a certificate speaks about, by hash: another model or head makes it another certificate."""
+    return {
+        **{f"package.{tier}": package for tier, package in packages.items()},
+        **{f"head.{tier}": sha256_bytes(canonical_json(head)) for tier, head in heads.items()},
+    }
+
+
+def check_binding(record: ReleaseRecord) -> None:
+    """Check that the certificate speaks about exactly the packages and heads that are shipped with it.
+
+    Raises:
+        IntegrityError: it is about others.
+    """
+    bound = record.certificate.bound
+    for name, found in bind(record.packages, record.heads).items():
+        if bound.get(name) != found:
+            raise IntegrityError(f"the certificate is for {name} {bound.get(name)}, the release has {found}; run again")
 
 
 def find_release(name: str, releases: Path) -> Path:
@@ -96,6 +122,7 @@ def find_release(name: str, releases: Path) -> Path:
 
     Raises:
         PackageError: none or several fit.
+        IntegrityError: what is kept under this id is another release.
     """
     if (Path(name) / "release.json").is_file():
         return Path(name)
@@ -103,9 +130,15 @@ def find_release(name: str, releases: Path) -> Path:
         pointer = releases / "latest"
         if not pointer.is_file():
             raise PackageError(f"no release in {releases} yet; `tianti run` makes one")
-        return releases / pointer.read_text(encoding="utf-8").strip()
+        return _with_its_id(releases / pointer.read_text(encoding="utf-8", errors="replace").strip())
     found = sorted(releases.glob(f"{name}*/release.json")) if len(name) >= 6 and name.isalnum() else []
     if len(found) != 1:
         known = ", ".join(sorted(path.parent.name[:12] for path in releases.glob("*/release.json"))) or "none"
         raise PackageError(f"no single release {name!r}: expected a folder, an id or `latest`; here: {known}")
-    return found[0].parent
+    return _with_its_id(found[0].parent)
+
+
+def _with_its_id(folder: Path) -> Path:
+    if (found := read_release(folder).id) != folder.name:
+        raise IntegrityError(f"{folder}: release.json was changed, it is release {found} now; run or fetch it again")
+    return folder

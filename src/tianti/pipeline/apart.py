@@ -57,7 +57,7 @@ def _next(receive: Connection, stop: threading.Event) -> Message:
 
 def _child(run: StageFunction, context: StageContext, send: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent tells the user; a second trace would only confuse
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when the numeric libraries are loaded, which is in the stage
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, which is in the stage
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         run(replace(context, progress=lambda done, total, note: send.send((done, total, note))))

@@ -17,17 +17,30 @@ from tianti.package import read_release
 from tianti.pipeline.contract import StageDone
 from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.gates import failures
-from tianti.pipeline.run import Listener, run_stages
+from tianti.pipeline.run import run_stages
 from tianti.pipeline.stages import ladder_stages
 from tianti.pipeline.stages.evaluate import read_evaluation
+from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.workspace import RunRecord, Workspace
 from tianti.spec import Certificate
 from tianti.spec.ladder import load_spec
 from tianti.store import canonical_json
 
 
-class Console(Listener, Protocol):
-    """A listener that also takes lines for people."""
+class Console(Protocol):
+    """Shows people what a run does."""
+
+    def started(self, stage: str) -> None:
+        """A stage begins."""
+        ...
+
+    def progressed(self, stage: str, done: int, total: int, note: str) -> None:
+        """A stage has done `done` of `total`."""
+        ...
+
+    def finished(self, done: StageDone) -> None:
+        """A stage is done, or was found in the store."""
+        ...
 
     def said(self, line: str) -> None:
         """A line for people."""
@@ -35,7 +48,7 @@ class Console(Listener, Protocol):
 
 
 class _Log:
-    """Passes events on, and writes each as one JSON line."""
+    """The run's listener: passes events on, and writes each as one JSON line."""
 
     def __init__(self, path: Path, console: Console) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
@@ -61,9 +74,12 @@ class _Log:
     def progressed(self, stage: str, done: int, total: int, note: str) -> None:
         self._console.progressed(stage, done, total, note)
 
-    def finished(self, done: StageDone) -> None:
+    def finished(self, done: StageDone, folder: Path) -> None:
         self.write("finished", stage=done.name, key=done.key, seconds=done.seconds, cached=done.cached)
         self._console.finished(done)
+        if done.name == PREPARE.name:  # said at once: who sees a mistake in the data need not wait for the models
+            for line in describe(read_report(folder)):
+                self._console.said(line)
 
 
 def build_ladder(path: Path, console: Console) -> RunRecord:
@@ -76,11 +92,8 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
     spec = load_spec(path)
     stages = ladder_stages(spec, path.parent)  # a wrong name of a user's stage is found before any work
     workspace = Workspace(path.parent)
-    folder = workspace.new_run()
-    with _Log(workspace.log_path(folder.name), console) as log:
+    with workspace.new_run() as folder, _Log(workspace.log_path(folder.name), console) as log:
         folders, timeline = run_stages(stages, spec, path.parent, workspace.store, log)
-        for line in describe(read_report(folders["prepare"])):
-            console.said(line)
         evaluation = read_evaluation(folders["evaluate"])
         release = read_release(folders["release"])
         record = RunRecord(

@@ -10,7 +10,7 @@ from typing import Any
 
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
-from tianti.spec import TIERS, Tier
+from tianti.spec import TIERS, Tier, percent
 
 with needs_extra("train"):
     from matplotlib import rc_context
@@ -75,7 +75,7 @@ def _accuracy_by_size(axes: Axes, evaluation: Evaluation) -> None:
 
 
 def _shares(axes: Axes, evaluation: Evaluation) -> None:
-    names = [f"{level.alpha:.1%}" + ("" if level.certified else "\nnot certified") for level in evaluation.levels]
+    names = [percent(level.alpha) + ("" if level.certified else "\nnot certified") for level in evaluation.levels]
     left = [0.0] * len(names)
     for tier in TIERS:
         shares = [level.share[tier] for level in evaluation.levels]
@@ -98,7 +98,7 @@ def _risk_coverage(axes: Axes, evaluation: Evaluation) -> None:
         point = level.share[Tier.DEVICE] + level.share[Tier.EDGE], level.test_harm
         axes.plot(*point, marker="D", color="#c1443c", linestyle="none")
         offset, side = ((-5, 3), "right") if number == 0 else ((5, 3), "left")  # the first two are often close
-        axes.annotate(f"{level.alpha:.1%}", point, xytext=offset, textcoords="offset points", ha=side)
+        axes.annotate(percent(level.alpha), point, xytext=offset, textcoords="offset points", ha=side)
     axes.set_xlabel("share answered (red: below the cloud, at a certified level)")
     axes.set_ylabel("wrong (red: harm), share of all")
     axes.legend(frameon=False)

@@ -39,7 +39,7 @@ class Stage:
     """A step of the pipeline.
 
     `needs` are stages whose folders it reads; `parts` is what of the spec and the world outside it depends on (hashed
-    into its key); `rooms` are the rooms whose code it runs (their source is hashed too). Where `replaces` names a
+    into its key); `rooms` are the rooms, or files of one, whose code it runs (hashed too). Where `replaces` names a
     stage, later stages read this one's folder in that one's place. Neighbours that are `apart` run at the same time,
     each in a process of its own; `run` must be picklable then.
     """

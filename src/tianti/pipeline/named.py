@@ -25,6 +25,8 @@ def find_function(name: str, base: Path) -> Callable[..., Any]:
     except ImportError as error:
         cure = f"put {module_name}.py beside ladder.yaml"
         raise SpecError(f"{name!r}: cannot import {module_name!r} ({error}); {cure}") from error
+    except Exception as error:  # whatever a user's module does when it is read
+        raise SpecError(f"{name!r}: {module_name!r} fails when imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
     function = getattr(module, function_name, None)

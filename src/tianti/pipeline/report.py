@@ -11,7 +11,7 @@ from tianti.data import CleaningReport, describe
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.workspace import RunRecord
-from tianti.spec import TIERS, Certificate, Tier
+from tianti.spec import TIERS, Certificate, Tier, percent
 from tianti.spec.ladder import LadderSpec
 from tianti.store import write_atomic
 
@@ -50,7 +50,7 @@ def _headline(evaluation: Evaluation, certificate: Certificate, spec: LadderSpec
         f"{level.share[Tier.DEVICE]:.0%} of the requests are answered on the device, {level.share[Tier.EDGE]:.0%} on "
         f"the edge and {level.share[Tier.CLOUD]:.0%} in the cloud, which at the assumed prices saves {saved:.0%} of "
         "what the cloud alone would cost. For requests like the calibration rows, answers given below the cloud cost "
-        f"at most {level.alpha:.1%} of its accuracy, with {certificate.confidence:.0%} confidence."
+        f"at most {percent(level.alpha)} of its accuracy, with {percent(certificate.confidence)} confidence."
     )
 
 
@@ -58,6 +58,8 @@ def _template(name: str) -> "Template":
     with needs_extra("train"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("tianti.pipeline", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    ).get_template(name)
+    )
+    environment.filters["percent"] = percent
+    return environment.get_template(name)

@@ -11,7 +11,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -34,8 +34,8 @@ class Listener(Protocol):
         """A stage has done `done` of `total`."""
         ...
 
-    def finished(self, done: StageDone) -> None:
-        """A stage is done, or was found in the store."""
+    def finished(self, done: StageDone, folder: Path) -> None:
+        """A stage is done, or was found in the store; its output is in the folder."""
         ...
 
 
@@ -57,9 +57,14 @@ def run_stages(
         listener.started(stage.name)
         key = _key(stage, spec, base, keys)
         inputs = {name: folders[name] for name in stage.needs}
-        folder, cached = store.build(key, _fill(stage, spec, base, inputs, listener, stop))
+
+        def gives_up() -> bool:
+            listener.progressed(stage.name, 0, 1, "another run is making this")
+            return stop.is_set()
+
+        folder, cached = store.build(key, _fill(stage, spec, base, inputs, listener, stop), gives_up)
         done = StageDone(stage.name, key, round(time.perf_counter() - begun, 3), cached)
-        listener.finished(done)
+        listener.finished(done, folder)
         return folder, done
 
     for together in _groups(stages):
@@ -77,8 +82,10 @@ def _run_together(
     if len(together) == 1:
         return [run_one(together[0])]
     with ThreadPoolExecutor(len(together)) as pool:
+        futures = [pool.submit(run_one, stage) for stage in together]
         try:
-            return list(pool.map(run_one, together))
+            failed = [future for future in wait(futures, return_when=FIRST_EXCEPTION).done if future.exception()]
+            return [future.result() for future in failed or futures]
         except BaseException:  # Ctrl-C, or one stage failed: the others are not to go on
             stop.set()
             raise
@@ -101,7 +108,7 @@ def _key(stage: Stage, spec: LadderSpec, base: Path, keys: dict[str, str]) -> st
         "stage": stage.name,
         "parts": stage.parts(spec, base),
         "inputs": {name: keys[name] for name in stage.needs},
-        "code": [_file_digest(stage.run), *map(_room_digest, stage.rooms)],
+        "code": [_file_digest(stage.run), *map(_source_digest, stage.rooms)],
         "seed": spec.seed,
     }
     return f"{stage.name}-{sha256_bytes(canonical_json(made_from))[:32]}"
@@ -114,12 +121,12 @@ def _file_digest(run: StageFunction) -> str:
 
 
 @cache
-def _room_digest(room: str) -> str:
-    """SHA-256 of a room's source."""
+def _source_digest(room: str) -> str:
+    """SHA-256 of the source of a room, or of one file of a room; templates are source too."""
     digest = hashlib.sha256()
-    folder = files("tianti") / room
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
+    place = files("tianti") / room
+    for file in sorted(place.iterdir(), key=lambda file: file.name) if place.is_dir() else [place]:
+        if file.is_file():
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 

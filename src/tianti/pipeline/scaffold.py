@@ -36,11 +36,13 @@ def write_scaffold(folder: Path) -> Path:
     """Write ladder.yaml and data/ into a folder; returns the path of ladder.yaml.
 
     Raises:
-        UsageError: there is a ladder.yaml already.
+        UsageError: there is one of them already.
     """
-    path = folder / "ladder.yaml"
+    path, data = folder / "ladder.yaml", folder / "data"
     if path.exists():
         raise UsageError(f"{path} is there already; choose another folder, or run it: tianti run {path}")
-    write_sample(folder / "data")
+    if data.exists():
+        raise UsageError(f"{data} is there already, and the sample would be written to it; choose another folder")
+    write_sample(data)
     write_atomic(path, LADDER.encode())
     return path

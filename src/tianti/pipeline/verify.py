@@ -3,6 +3,7 @@
 Not here: signatures (`update/`). Invariant: nothing that the release says of itself is believed without recomputing.
 """
 
+import difflib
 from pathlib import Path
 
 import msgspec
@@ -10,14 +11,14 @@ import msgspec
 from tianti.certificate import REJECTED, Answers, recheck, void_reason
 from tianti.data import read_table
 from tianti.data.read import Columns
-from tianti.errors import IntegrityError
-from tianti.package import Release, read_release, verify_release
+from tianti.errors import DataError, IntegrityError
+from tianti.package import ModelPackage, Release, read_release, verify_release
 from tianti.pipeline.evaluation import LevelEvaluation
-from tianti.pipeline.readings import run_package, truth_of
+from tianti.pipeline.readings import UNKNOWN, run_package, truth_of
 from tianti.pipeline.stages.evaluate import evaluate_levels
-from tianti.spec import TIERS
+from tianti.runtimes.onnx import OnnxRuntime
+from tianti.spec import TIERS, percent
 from tianti.spec.ladder import PriceSpec
-from tianti.store import canonical_json, sha256_bytes
 
 
 class OwnRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +41,12 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self) -> list[str]:
         """Sentences for people."""
-        levels = ", ".join(f"{alpha:.1%}" for alpha in self.certified) or "none"
+        levels = ", ".join(map(percent, self.certified)) or "none"
         found = [
             f"release {self.release}",
-            "files: every hash is as named",
+            "files: every hash is as named, every self-test gives what it must on this machine",
             f"certificate: recomputed from {self.certify_rows} rows",
-            f"certified levels: {levels} ({self.confidence:.0%} confidence, all together)",
+            f"certified levels: {levels} ({percent(self.confidence)} confidence, all together)",
         ]
         if self.own is None:
             return found
@@ -56,20 +57,23 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             where = ", ".join(f"{tier} {level.share[tier]:.1%}" for tier in TIERS)
             what = "certified" if level.certified else "not certified, all to the cloud"
             risk = f"harm {level.test_harm:.2%}, accuracy {level.test_accuracy:.1%}"
-            found.append(f"  at {level.alpha:.1%} ({what}): {risk}; {where}")
+            found.append(f"  at {percent(level.alpha)} ({what}): {risk}; {where}")
         return found
 
 
-def verify(folder: Path, data: Path | None = None, text: str = "text", label: str = "label") -> Findings:
+def verify(
+    folder: Path, data: Path | None = None, text: str = "text", label: str = "label", encoding: str | None = None
+) -> Findings:
     """Check a release and, with `data`, what it risks on those rows.
 
     Raises:
-        IntegrityError: a file, a binding or the certificate is not what it says.
-        DataError: the rows cannot be read.
+        IntegrityError: a file, a binding, a self-test or the certificate is not what it says.
+        DataError: the rows cannot be read, or have labels that the release does not know.
     """
     release = read_release(folder)
     verify_release(release)
-    _check_binding(release)
+    for tier in release.record.packages:
+        _run_goldens(release.package(tier))
     certificate = release.record.certificate
     if wrong := recheck(certificate):
         raise IntegrityError(f"the certificate does not follow from its own counts: {'; '.join(wrong)}")
@@ -78,26 +82,30 @@ def verify(folder: Path, data: Path | None = None, text: str = "text", label: st
         confidence=certificate.confidence,
         certify_rows=certificate.n,
         certified=certificate.certified_alphas,
-        own=None if data is None else _own_rows(release, data, text, label),
+        own=None if data is None else _own_rows(release, data, Columns(text=text, label=label), encoding),
     )
 
 
-def _check_binding(release: Release) -> None:
-    """The certificate must speak about exactly the packages and heads that are shipped with it."""
-    bound = release.record.certificate.bound
-    shipped = {
-        **{f"package.{tier}": package for tier, package in release.record.packages.items()},
-        **{f"head.{tier}": sha256_bytes(canonical_json(head)) for tier, head in release.record.heads.items()},
-    }
-    for name, found in shipped.items():
-        if bound.get(name) != found:
-            raise IntegrityError(f"the certificate is for {name} {bound.get(name)}, the release has {found}; run again")
+def _run_goldens(package: ModelPackage) -> None:
+    """Run a package's self-tests on this machine's engine."""
+    runtime = OnnxRuntime(package)
+    for number, golden in enumerate(package.goldens(), 1):
+        logits = dict(zip(runtime.labels, runtime.run(golden.text).logits.tolist(), strict=True))
+        off = max(abs(logits[label] - logit) for label, logit in golden.top.items())
+        if max(logits, key=logits.__getitem__) != golden.label or not off <= golden.tolerance:
+            told = f"golden {number} of {package.folder}: expected {golden.label!r} within {golden.tolerance}"
+            raise IntegrityError(f"{told}, got logits {off:.3f} away; this engine does not run the model as it must")
 
 
-def _own_rows(release: Release, data: Path, text: str, label: str) -> OwnRows:
+def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | None) -> OwnRows:
     record = release.record
-    rows = read_table(str(data), Path(), Columns(text=text, label=label), None)
+    rows = read_table(str(data), Path(), columns, encoding)
     truth = truth_of(rows, record.labels, record.out_of_scope)
+    if strangers := sorted({row.label for row, label in zip(rows, truth, strict=True) if label == UNKNOWN}):
+        # the cloud would be wrong on all of them, and so nothing below it harmful
+        near = difflib.get_close_matches(strangers[0], record.labels, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else "name the column of the labels, or leave those rows out"
+        raise DataError(f"{data}: label {strangers[0]!r} is not one of the release's ({len(strangers)} such); {cure}")
     answers = {}
     for tier in TIERS:
         outputs = run_package(release.package(tier).folder, [row.text for row in rows])

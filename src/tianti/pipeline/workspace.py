@@ -1,17 +1,20 @@
 """The workspace `.tianti/` beside ladder.yaml: artifacts, runs and releases.
 
 Not here: what stages write. Invariants: a run's record is written when the run has ended; a release appears whole,
-and `latest` moves after it has.
+and `latest` moves after it has; nothing is collected while a run is under way, nor what `latest` names.
 """
 
 import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from tianti.errors import StoreError, UsageError
 from tianti.package import read_release
@@ -46,14 +49,20 @@ class Workspace:
         self.releases = self.root / "releases"
         self._runs = self.root / "runs"
 
-    def new_run(self) -> Path:
-        """An empty folder for a run; its name sorts by time."""
-        folder = self._runs / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    @contextmanager
+    def new_run(self) -> Iterator[Path]:
+        """An empty folder for a run, which is under way until the context ends; its name sorts by time."""
+        now = time.time()
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now % 1 * 1000):03d}"
+        folder = self._runs / f"{stamp}{secrets.token_hex(1)}"
         try:
             folder.mkdir(parents=True)
         except OSError as error:
             raise StoreError(f"cannot make {folder}: {error.strerror}; choose a folder that can be written") from error
-        return folder
+        with self._gate():
+            lock = _run_lock(folder).acquire()
+        with lock:
+            yield folder
 
     def keep_run(self, folder: Path, record: RunRecord) -> None:
         """Write a run's record; without one the folder is an unfinished run."""
@@ -101,27 +110,57 @@ class Workspace:
         return identity
 
     def collect(self, keep_runs: int) -> tuple[int, int]:
-        """Remove artifacts, runs and releases that none of the last `keep_runs` runs uses.
+        """Remove artifacts, runs and releases that neither the last `keep_runs` runs nor `latest` uses.
 
         Returns:
             How many artifacts were removed, and the bytes freed.
+
+        Raises:
+            UsageError: a run is under way.
         """
-        records = self.runs()
-        kept, old = records[-keep_runs:], records[:-keep_runs]
-        used = {done.key for record in kept for done in record.timeline}
-        doomed = sorted(set(self.store.keys()) - used)
-        freed = sum(self.store.remove(key) for key in doomed)
-        for record in old:
-            shutil.rmtree(self._runs / record.run)
-        for release in {record.release for record in old} - {record.release for record in kept}:
-            shutil.rmtree(self.releases / release, ignore_errors=True)
+        with self._gate():
+            self._check_idle()
+            latest = self.releases / "latest"
+            named = latest.read_text(encoding="utf-8").strip() if latest.is_file() else None
+            records = self.runs()
+            kept = records[-keep_runs:] + [record for record in records if record.release == named][-1:]
+            used = {done.key for record in kept for done in record.timeline}
+            doomed = sorted(set(self.store.keys()) - used)
+            freed = sum(self.store.remove(key) for key in doomed)
+            self.store.sweep()
+            _remove_others(self._runs, {record.run for record in kept})
+            _remove_others(self.releases, {record.release for record in kept})
         return len(doomed), freed
+
+    def _gate(self) -> FileLock:
+        """Held while a run begins, and while things are collected."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / "gate.lock")
+
+    def _check_idle(self) -> None:
+        for folder in self._runs.glob("*/"):
+            try:
+                with _run_lock(folder).acquire(blocking=False):
+                    pass
+            except Timeout:
+                raise UsageError(f"run {folder.name} is under way; wait for it, or stop it") from None
 
     def _read(self, path: Path) -> RunRecord:
         try:
             return msgspec.json.decode(path.read_bytes(), type=RunRecord)
         except msgspec.DecodeError as error:
             raise StoreError(f"{path} is malformed: {error}; remove its folder") from error
+
+
+def _run_lock(folder: Path) -> FileLock:
+    """Held by a run while it is under way; the operating system drops it when the run is killed."""
+    return FileLock(folder / "run.lock")
+
+
+def _remove_others(folder: Path, kept: set[str]) -> None:
+    for path in folder.glob("*/"):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _link_or_copy(source: str, target: str) -> None:

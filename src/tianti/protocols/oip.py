@@ -1,8 +1,8 @@
 """Open Inference Protocol v2, REST in JSON: bytes to records and back, for the side that asks and the one that answers.
 
 Sections in comments are those of the specification, `inference_rest.md` of kserve/open-inference-protocol (2.0).
-A batch of n texts is one BYTES tensor `text` [n]; a release's id is the protocol's model version. `release`, `point`
-and `deadline_ms` are request parameters.
+A batch of n texts is one BYTES tensor `text` [n]; a release's id is the protocol's model version. `release`, `point`,
+`passed_by` (the tier that was not sure enough) and `deadline_ms` are request parameters.
 
 Not here: sockets, HTTP statuses (`serving`, `runtimes.remote`); binary tensors.
 Invariant: what is malformed is a UsageError that says what was expected; what is decoded is within the limits below.
@@ -39,6 +39,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     texts: tuple[str, ...]
     release: str | None = None
     point: float | None = None
+    passed_by: Tier | None = None
     deadline_ms: float | None = None
     id: str | None = None
     outputs: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class _Named(msgspec.Struct):  # "Request Output"
 class _Parameters(msgspec.Struct, omit_defaults=True):
     release: str | None = None
     point: float | None = None
+    passed_by: Tier | None = None
     deadline_ms: float | None = None
 
 
@@ -114,7 +116,7 @@ def encode_request(request: InferRequest) -> bytes:
         _Request(
             inputs=[_Input("text", [len(texts)], "BYTES", texts)],
             id=request.id,
-            parameters=_Parameters(request.release, request.point, request.deadline_ms),
+            parameters=_Parameters(request.release, request.point, request.passed_by, request.deadline_ms),
             outputs=[_Named(name) for name in request.outputs],
         )
     )
@@ -128,7 +130,7 @@ def decode_request(body: bytes) -> InferRequest:
     """
     try:
         found = msgspec.json.decode(body, type=_Request)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"not an inference request of the Open Inference Protocol v2: {error}") from error
     parameters, outputs = found.parameters, tuple(wanted.name for wanted in found.outputs)
     if unknown := sorted(set(outputs) - set(OUTPUTS)):
@@ -141,6 +143,7 @@ def decode_request(body: bytes) -> InferRequest:
         texts=_texts(found.inputs),
         release=parameters.release,
         point=parameters.point,
+        passed_by=parameters.passed_by,
         deadline_ms=parameters.deadline_ms,
         id=found.id,
         outputs=outputs,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 
 from tianti.certificate import UNUSABLE, read
 from tianti.errors import RunError, UsageError
-from tianti.package import Release, verify_package
+from tianti.package import Release, check_binding, verify_package
 from tianti.protocols.oip import MAX_TEXT_CHARS
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb
 from tianti.router.policy import bind_point, choose_point, threshold_of
@@ -23,7 +23,7 @@ class Node:
     """Answers texts with a tier's model and climbs where its score does not do.
 
     Raises:
-        PackageError: the release or its package cannot be used.
+        PackageError: the release or its package cannot be used; an IntegrityError if they are not what was certified.
         UsageError: the release has no such tier, or the cloud was given something above it.
     """
 
@@ -39,6 +39,7 @@ class Node:
             raise UsageError(f"{release.folder}: expected a package of tier {tier}, got {', '.join(record.packages)}")
         if tier is Tier.CLOUD and upstreams:
             raise UsageError("the cloud is the top of the ladder: it takes no upstream; got one")
+        check_binding(record)
         package = release.package(tier)
         verify_package(package)
         self.name = record.name
@@ -53,14 +54,16 @@ class Node:
         self._out_of_scope = record.out_of_scope or ""
         self._runtime = OnnxRuntime(package)
 
-    def terms(self, point: float | None, deadline_ms: float, *, entry: bool, known: bool = True) -> Terms:
+    def terms(
+        self, point: float | None, deadline_ms: float, *, passed_by: Tier | None = None, known: bool = True
+    ) -> Terms:
         """What a request is answered under.
 
         Args:
             point: the alpha that was asked for; None: this node chooses.
             deadline_ms: counted from the request's arrival.
-            entry: no lower tier has seen the text. The certified points are joint, so an edge that is the entry
-                answers by its threshold, but is not covered: it also answers what the device would have kept.
+            passed_by: the tier below that was not sure enough. The certified points are joint, so an edge that is asked
+                first answers by its threshold, but is not covered: it also answers what the device would have kept.
             known: this node has the release that the request names.
         """
         bound = choose_point(self.certificate) if point is None else bind_point(self.certificate, point)
@@ -69,7 +72,7 @@ class Node:
             threshold=threshold_of(self.certificate, self.tier, bound),
             point=bound,
             certificate=self._certificate_id,
-            covered=known and bound is not None and not (entry and self.tier is Tier.EDGE),
+            covered=known and bound is not None and (self.tier is not Tier.EDGE or passed_by is Tier.DEVICE),
             deadline_s=deadline_ms / 1e3,
         )
 

@@ -4,14 +4,11 @@ Not here: proving a point (`certificate`), one request's way (`climb`).
 Invariant: a node above the entry uses the point that travels with the request or a stricter one, never a laxer.
 """
 
-import math
-
+from tianti.certificate import NEVER
 from tianti.errors import UsageError
 from tianti.spec import Certificate, Tier
 
 DEFAULT_ALPHA = 0.01
-NEVER = math.inf
-"""The threshold that no score meets: where no point is certified, everything goes up."""
 
 
 def choose_point(certificate: Certificate) -> float | None:
@@ -36,7 +33,7 @@ def check_point(certificate: Certificate, point: float) -> None:
 
 
 def threshold_of(certificate: Certificate, tier: Tier, point: float | None) -> float:
-    """The score from which a tier below the cloud answers at a point."""
+    """The score from which a tier below the cloud answers at a point; without one everything goes up."""
     thresholds = None if point is None else certificate.thresholds(point)
     if thresholds is None:
         return NEVER

@@ -29,8 +29,12 @@ class RemoteRung:
     def __init__(self, url: str, model: str) -> None:
         import httpx2
 
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # brackets that do not pair, a port past 65535
+            usable = False
+        if not usable:
             raise UsageError(f"upstream: expected a URL such as http://127.0.0.1:8081, got {url!r}")
         self.name = parts.netloc.rpartition("@")[2]
         self._url = url.rstrip("/")
@@ -55,6 +59,7 @@ class RemoteRung:
                 texts=(request.text,),
                 release=request.release,
                 point=request.point,
+                passed_by=request.passed_by,
                 deadline_ms=request.deadline_ms,
             )
         )

@@ -61,7 +61,7 @@ class Desk:
         started_s = node.clock()
         deadline_ms = asked.deadline_ms or DEADLINE_MS
         known = asked.release in (None, node.release)
-        terms = node.terms(asked.point, deadline_ms, entry=asked.point is None, known=known)
+        terms = node.terms(asked.point, deadline_ms, passed_by=asked.passed_by, known=known)
         here = await asyncio.get_running_loop().run_in_executor(
             self._engine, _answer, node, text, started_s + terms.deadline_s
         )
@@ -71,7 +71,8 @@ class Desk:
         except StopIteration as done:
             return done.value
         # up goes what came: release and point are the entry node's choice
-        up = Request(text=text, release=asked.release or node.release, point=asked.point or terms.point)
+        point = asked.point or terms.point
+        up = Request(text=text, release=asked.release or node.release, point=point, passed_by=node.tier)
         return await follow(steps, ask, up, node.upstreams, node.clock)
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 from tianti.spec.certificate import Certificate, Level, ScoreHead, Tested
 from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Tier
+from tianti.spec.units import percent
 
 __all__ = [
     "DEGRADED",
@@ -16,4 +17,5 @@ __all__ = [
     "ScoreHead",
     "Tested",
     "Tier",
+    "percent",
 ]

@@ -6,14 +6,16 @@ says so. Nothing is accepted and ignored.
 """
 
 import difflib
+import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import yaml
 
 from tianti.errors import SpecError
 from tianti.spec import units
+from tianti.spec.records import Tier
 
 _NOT_YET = {
     "search": "searching for the best candidate under a budget",
@@ -22,13 +24,20 @@ _NOT_YET = {
     "rollout": "staged rollouts",
     "cloud.endpoint": "a cloud model that is only called",
     "cloud.protocol": "a cloud model that is only called",
-    "device.download": "a download budget",
-    "device.memory": "a memory budget",
-    "device.profile": "a latency profile of a real device",
-    "train.from": "warm start from a release",
+    "train": "warm start from a release",
+    **{f"{tier}.download": "a download budget" for tier in ("edge", "device")},
+    **{f"{tier}.memory": "a memory budget" for tier in ("edge", "device")},
+    **{f"{tier}.profile": "a latency profile of a real device" for tier in ("edge", "device")},
 }
 
+SCRATCH = "scratch"
 StudentKind = Literal["transformer", "bag", "lstm"]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{1,100}$")]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Price = Annotated[float, msgspec.Meta(ge=0)]
+_TRANSFORMER_HEADS = 4
+_EDGE_ENCODER = "encoder:2"
 
 
 class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +54,7 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     label: str = "label"
     out_of_scope: str | None = None
     encoding: str | None = None  # default: UTF-8
-    max_length: int = 64  # tokens, the special ones included
+    max_length: Annotated[int, msgspec.Meta(ge=4)] = 64  # tokens, the special ones included
 
 
 class FitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,16 +62,16 @@ class FitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     optimizer: Literal["adamw", "adam", "sgd"] | None = None
     schedule: Literal["cosine", "linear", "constant"] | None = None
-    learning_rate: float | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    patience: int | None = None  # epochs without a better validation accuracy before stopping; None: never
+    learning_rate: Positive | None = None
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    patience: Count | None = None  # epochs without a better validation accuracy before stopping; None: never
 
 
 class CloudSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The large model. `base` is a folder, hf://ORG/NAME, ms://ORG/NAME, or `scratch`."""
 
-    base: str = "scratch"
+    base: str = SCRATCH
     train: Literal["head", "fine_tune"] = "head"
     fit: FitSpec = FitSpec()
 
@@ -75,10 +84,12 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     student: str | None = None
-    width: int | None = None
-    layers: int | None = None
+    width: Count | None = None
+    layers: Count | None = None
     fit: FitSpec = FitSpec()
-    augment: int | None = None  # made-up texts labelled by the teacher; None: the tier's default
+    augment: Annotated[int, msgspec.Meta(ge=0)] | None = (
+        None  # made-up texts labelled by the teacher; None: the tier's default
+    )
     quantize: Literal["int4", "int8", "none"] | None = None  # of the embedding table; matmuls become int8
     size: str | None = None
     latency: str | None = None
@@ -118,14 +129,14 @@ class EvaluateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_accuracy: str | float | None = None
     slices: tuple[str, ...] = ()
     min_slice_accuracy: str | float | None = None
-    min_slice_rows: int = 30  # smaller slices are reported, not gated
+    min_slice_rows: Count = 30  # smaller slices are reported, not gated
 
 
 class PriceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per 1,000 requests, any currency; an assumption, and printed as one."""
 
-    edge: float = 0.02
-    cloud: float = 0.20
+    edge: Price = 0.02
+    cloud: Price = 0.20
 
 
 class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,7 +149,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of ladder.yaml."""
 
-    name: str
+    name: Name  # letters, digits, dot, dash and underscore: it is part of URLs
     data: DataSpec
     task: Literal["text-classification"] = "text-classification"
     cloud: CloudSpec = CloudSpec()
@@ -149,6 +160,12 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     prices: PriceSpec = PriceSpec()
     stages: tuple[StageSpec, ...] = ()
     seed: int = 0
+
+    def student_kind(self, tier: Tier) -> str:
+        """The student of the edge or the device, or its default: an edge cuts the base down where there is one."""
+        student = self.edge if tier is Tier.EDGE else self.device
+        default = _EDGE_ENCODER if tier is Tier.EDGE and self.cloud.base != SCRATCH else "transformer"
+        return student.student or default
 
 
 def load_spec(path: Path) -> LadderSpec:
@@ -200,17 +217,14 @@ def _check_keys(tree: dict[str, Any], shape: type[msgspec.Struct], prefix: str) 
 
 def _check_values(spec: LadderSpec) -> None:
     """Parse every quantity once, so that a bad one is found before any work is done."""
-    for key, student in (("edge", spec.edge), ("device", spec.device)):
-        if student.size is not None:
-            units.size_bytes(student.size, f"{key}.size")
-        if student.latency is not None:
-            units.time_ms(student.latency, f"{key}.latency")
-        kind = student.student
-        if kind is not None and kind not in get_args(StudentKind) and ":" not in kind:
-            choices = ", ".join(get_args(StudentKind))
-            raise SpecError(f"{key}.student: expected {choices}, encoder:N or module:function, got {kind!r}")
-    if not spec.certificate.alphas or spec.certificate.alphas[0] <= 0:
-        raise SpecError("certificate.levels: expected at least one level above 0%")
+    _check_cloud(spec.cloud)
+    _check_student(spec, Tier.EDGE, spec.edge)
+    _check_student(spec, Tier.DEVICE, spec.device)
+    alphas = spec.certificate.alphas
+    if not alphas or alphas[0] <= 0 or alphas[-1] >= 1:
+        raise SpecError(
+            f"certificate.levels: expected levels above 0% and below 100%, got {list(spec.certificate.levels)}"
+        )
     if not 0 < spec.certificate.confidence_share < 1:
         raise SpecError(f"certificate.confidence: expected between 0% and 100%, got {spec.certificate.confidence!r}")
     for key in ("min_accuracy", "min_slice_accuracy"):
@@ -219,3 +233,33 @@ def _check_values(spec: LadderSpec) -> None:
             units.share(value, f"evaluate.{key}")
     if spec.evaluate.min_slice_accuracy is not None and not spec.evaluate.slices:
         raise SpecError("evaluate.min_slice_accuracy needs evaluate.slices: the columns to slice by")
+
+
+def _check_cloud(cloud: CloudSpec) -> None:
+    if cloud.base == SCRATCH and cloud.train == "fine_tune":
+        raise SpecError("cloud.train: fine_tune needs a cloud.base to start from, got scratch; remove one of them")
+    if cloud.base != SCRATCH and cloud.train == "head" and cloud.fit != FitSpec():
+        raise SpecError(
+            "cloud.fit: a head on a frozen base is fitted in closed form; remove it or set train: fine_tune"
+        )
+
+
+def _check_student(spec: LadderSpec, tier: Tier, student: StudentSpec) -> None:
+    kind, width = spec.student_kind(tier), student.width
+    if student.size is not None:
+        units.size_bytes(student.size, f"{tier}.size")
+    if student.latency is not None:
+        units.time_ms(student.latency, f"{tier}.latency")
+    cut_down = re.fullmatch(r"encoder:[1-9]\d*", kind) is not None
+    if not cut_down and kind not in get_args(StudentKind) and not re.fullmatch(r"(?!encoder:)[\w.]*\w:\w+", kind):
+        choices = ", ".join(get_args(StudentKind))
+        raise SpecError(f"{tier}.student: expected {choices}, encoder:N or module:function, got {kind!r}")
+    if cut_down and spec.cloud.base == SCRATCH:
+        raise SpecError(f"{tier}.student: {kind} needs a cloud.base to cut down, got scratch; choose transformer")
+    if width is not None and cut_down:
+        raise SpecError(f"{tier}.width: {kind} has the width of its base; remove the key")
+    if student.layers is not None and kind != "transformer":
+        raise SpecError(f"{tier}.layers: {kind} does not take it; remove the key")
+    step = _TRANSFORMER_HEADS if kind == "transformer" else 2 if student.quantize in (None, "int4") else 1
+    if width is not None and width % step:
+        raise SpecError(f"{tier}.width: expected a multiple of {step} for {kind}, got {width}")

@@ -82,9 +82,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One text on its way up, with what it must be answered under.
 
     `release` and `point` are chosen on the entry node and travel; a higher node may be stricter, never laxer.
+    `passed_by` is the tier below that was not sure enough; None: nobody has answered it before.
     """
 
     text: str
     release: str | None = None
     point: float | None = None
+    passed_by: Tier | None = None
     deadline_ms: float = 500.0

@@ -31,6 +31,11 @@ def share(value: str | float, key: str) -> float:
     return number
 
 
+def percent(share: float) -> str:
+    """A level as people write it: 0.0025 is "0.25%", never rounded, since rounding down would promise more."""
+    return f"{100 * share:.10g}%"
+
+
 def _number(text: str, units: dict[str, float] | dict[str, int], key: str, example: str) -> float:
     match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None or match[2] not in units:

@@ -32,9 +32,10 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+    finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
 
 
 def canonical_json(value: object) -> bytes:

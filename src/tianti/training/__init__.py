@@ -6,7 +6,7 @@ Not here: files for a runtime (`compression`), stages (`pipeline`). Needs the ex
 from tianti.training.augment import make_texts
 from tianti.training.contract import BuildStudent
 from tianti.training.distill import Lessons, build_body, distill
-from tianti.training.encoder import find_base
+from tianti.training.encoder import Pool, find_base, load_encoder, load_tokenizer
 from tianti.training.teacher import (
     EncoderClassifier,
     Rows,
@@ -17,20 +17,26 @@ from tianti.training.teacher import (
     teach_head,
     teach_scratch,
 )
+from tianti.training.tokenizer import encode_texts, find_special
 from tianti.training.vocabulary import Vocabulary, shrink_vocabulary
 
 __all__ = [
     "BuildStudent",
     "EncoderClassifier",
     "Lessons",
+    "Pool",
     "Rows",
     "Teacher",
     "Vocabulary",
     "build_body",
     "distill",
+    "encode_texts",
     "find_base",
+    "find_special",
     "fine_tune",
+    "load_encoder",
     "load_teacher",
+    "load_tokenizer",
     "make_texts",
     "save_teacher",
     "shrink_vocabulary",

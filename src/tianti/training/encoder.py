@@ -20,20 +20,20 @@ _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 def find_base(base: str, folder: Path) -> Path:
-    """The local folder of `hf://ORG/NAME`, `ms://ORG/NAME` or a folder relative to `folder`.
+    """The local folder of `hf://ORG/NAME`, `ms://ORG/NAME` (each with `@REVISION` or not) or a folder below `folder`.
 
     Raises:
         DataError: the hub cannot be reached and has nothing cached.
         SpecError: the folder is not a Hugging Face model.
     """
     scheme, _, name = base.rpartition("://")
+    name, _, revision = name.partition("@")
     if scheme == "hf":
-        return _from_hugging_face(name)
-    if scheme == "ms":
-        with needs_extra("modelscope"):
-            from modelscope import snapshot_download as download
-        return Path(download(name))
-    found = folder / base
+        found = _from_hugging_face(name, revision or None)
+    elif scheme == "ms":
+        found = _from_modelscope(name, revision or None)
+    else:
+        found = folder / base
     if not (found / "config.json").is_file() or not (found / "tokenizer.json").is_file():
         raise SpecError(
             f"cloud.base: expected a folder with config.json and tokenizer.json, hf://…, or scratch; got {found}"
@@ -41,12 +41,26 @@ def find_base(base: str, folder: Path) -> Path:
     return found
 
 
-def _from_hugging_face(name: str) -> Path:
+def _from_modelscope(name: str, revision: str | None) -> Path:
+    with needs_extra("modelscope"):
+        from modelscope import snapshot_download as download
+    try:
+        return Path(download(name, revision=revision))
+    except Exception as error:  # the library raises bare exceptions of several others
+        raise DataError(f"cannot fetch {name} from ModelScope: {error}; check the name, or name a folder") from error
+
+
+def _from_hugging_face(name: str, revision: str | None) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=_FILES))  # HF_ENDPOINT and HF_HOME are respected there
+        found = Path(
+            snapshot_download(name, revision=revision, allow_patterns=_FILES)
+        )  # HF_ENDPOINT is respected there
+        if not any(found.glob("*.safetensors")):  # the older format of weights, twice as large with the newer
+            snapshot_download(name, revision=revision, allow_patterns=["pytorch_model.bin"])
+        return found
     except HFValidationError as error:
         raise SpecError(f"cloud.base: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -107,6 +121,18 @@ class Encoder(nn.Module):
         return self.join(self.pool(input_ids))
 
 
+class Pool(nn.Module):
+    """An encoder's raw vectors, flat: float32 [batch, depths * hidden]. They depend on the base alone."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Encode a batch."""
+        return self.encoder.pool(input_ids).flatten(1)
+
+
 def layer_stack(model: nn.Module) -> nn.ModuleList:
     """The list of an encoder's layers.
 
@@ -128,10 +154,19 @@ def mean_over(states: Tensor, kept: Tensor) -> Tensor:
 
 
 def load_encoder(folder: Path, pad_id: int) -> Encoder:
-    """Load an encoder."""
+    """Load an encoder.
+
+    Raises:
+        SpecError: the folder holds none that can be loaded.
+    """
     transformers_logging.disable_progress_bar()  # ours are shown
     # eager: the fused attention of torch is many times slower backward on the CPU, and its masks do not export
-    model = AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32)
+    try:
+        model = AutoModel.from_pretrained(
+            folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cloud.base: {folder} is no encoder that transformers can load: {error}") from error
     if hasattr(model, "pooler"):
         model.pooler = None
     return Encoder(model, pad_id, _pooling(folder))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tianti.errors import needs_extra
 from tianti.spec.ladder import FitSpec
 from tianti.training.contract import Progress
-from tianti.training.encoder import Encoder, load_encoder, load_tokenizer
+from tianti.training.encoder import Encoder, Pool, load_encoder, load_tokenizer
 from tianti.training.loop import Ids, compute_all, fit_module
 from tianti.training.tokenizer import encode_texts, find_special, train_tokenizer
 from tianti.training.wide import DeepPart, WideAndDeep, fit_wide
@@ -61,7 +61,6 @@ class Teacher:
     module: nn.Module
     tokenizer: Tokenizer
     max_length: int
-    frozen: bool
     architecture: str
 
     @property
@@ -89,12 +88,12 @@ def teach_head(base: Path, train: Rows, labels: int, max_length: int, progress: 
     encoder = load_encoder(base, find_special(tokenizer).pad)
     module = EncoderClassifier(encoder, labels)
     ids = encode_texts(tokenizer, train.texts, max_length)
-    vectors = torch.from_numpy(compute_all(_Pool(encoder), ids, encoder.pad_id, progress, "encoding"))
+    vectors = torch.from_numpy(compute_all(Pool(encoder), ids, encoder.pad_id, progress, "encoding"))
     vectors = vectors.view(len(ids), *encoder.centre.shape)
     encoder.centre.copy_(vectors.mean(dim=0))
     progress(0, 1, "fitting the head")
     _set_head(module.head, encoder.join(vectors).numpy(), train.labels)
-    return Teacher(module.eval(), tokenizer, max_length, frozen=True, architecture="encoder with a linear head")
+    return Teacher(module.eval(), tokenizer, max_length, architecture="encoder with a linear head")
 
 
 def fine_tune(
@@ -116,7 +115,7 @@ def fine_tune(
         head_rate=_HEAD_RATE,
         validate=lambda module: accuracy_of(module, held_out, start.pad_id, validation.labels),
     )
-    return Teacher(start.module, start.tokenizer, max_length, frozen=False, architecture="fine-tuned encoder")
+    return Teacher(start.module, start.tokenizer, max_length, architecture="fine-tuned encoder")
 
 
 def teach_scratch(
@@ -146,7 +145,7 @@ def teach_scratch(
         validate=lambda module: accuracy_of(module, held_out, special.pad, validation.labels),
     )
     module = _mix(WideAndDeep(wide, deep), held_out, validation.labels, special.pad)
-    return Teacher(module.eval(), tokenizer, max_length, frozen=False, architecture="wide and deep, from scratch")
+    return Teacher(module.eval(), tokenizer, max_length, architecture="wide and deep, from scratch")
 
 
 def _scratch_epochs(rows: int) -> int:
@@ -184,17 +183,6 @@ def accuracy_of(module: nn.Module, ids: Ids, pad_id: int, labels: NDArray[np.int
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-class _Pool(nn.Module):
-    """An encoder's raw vectors, flat."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        return self.encoder.pool(input_ids).flatten(1)
-
-
 def _set_head(head: nn.Linear, embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
     model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=300, tol=1e-4).fit(embeddings, labels)
     weight, bias = model.coef_, model.intercept_
@@ -208,7 +196,7 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
     """Keep a teacher for later stages of the same workspace."""
     torch.save(teacher.module, folder / "teacher.pt")
     teacher.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    rest = {"max_length": teacher.max_length, "frozen": teacher.frozen, "architecture": teacher.architecture}
+    rest = {"max_length": teacher.max_length, "architecture": teacher.architecture}
     (folder / "teacher.json").write_bytes(msgspec.json.encode(rest))
 
 

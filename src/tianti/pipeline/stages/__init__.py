@@ -18,7 +18,9 @@ __all__ = ["ladder_stages"]
 
 
 def ladder_stages(spec: LadderSpec, base: Path) -> list[Stage]:
-    """The stages of a spec. A user's own comes right after the stage it names, and those behind read it instead.
+    """The stages of a spec.
+
+    A user's own come right after the stage that they name, in the spec's order; those behind read the last of them.
 
     Raises:
         SpecError: a stage comes after one that there is not, or its function cannot be found.
@@ -27,11 +29,12 @@ def ladder_stages(spec: LadderSpec, base: Path) -> list[Stage]:
     stages = [PREPARE, TEACH, LESSONS, DISTILL_EDGE, DISTILL_DEVICE, *encoder]
     stages += [make(tier, spec) for tier in TIERS for make in (compress_stage, package_stage)]
     stages += [CERTIFY, EVALUATE, REPORT, RELEASE]
+    names = [stage.name for stage in stages]
     for own in spec.stages:
-        names = [stage.name for stage in stages]
         if own.after not in names:
             raise SpecError(f"stages.after: expected one of {', '.join(names)}, got {own.after!r}")
-        run = find_function(own.use, base)
-        behind = names.index(own.after) + 1
-        stages.insert(behind, Stage(f"{own.after}+{own.use.replace(':', '.')}", run, (own.after,), replaces=own.after))
+        name, run = f"{own.after}+{own.use.replace(':', '.')}", find_function(own.use, base)
+        behind = max(i for i, stage in enumerate(stages, 1) if own.after in (stage.name, stage.replaces))
+        # it may read any of the spec
+        stages.insert(behind, Stage(name, run, (own.after,), parts=lambda spec, base: spec, replaces=own.after))
     return stages

@@ -9,7 +9,7 @@ import msgspec
 
 from tianti.certificate import Answers, LadderAnswers, certify, fit_head, order_points
 from tianti.data import Prepared, read_prepared, row_key
-from tianti.package import read_package
+from tianti.package import bind, read_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.spec import TIERS, Certificate, Role, ScoreHead, Tier
@@ -68,8 +68,7 @@ def _answers(
 def _bound(packages: dict[Tier, Path], heads: dict[Tier, ScoreHead], prepared: Prepared) -> dict[str, str]:
     """What the certificate speaks about, by hash: another model, head or row makes it another certificate."""
     return {
-        **{f"package.{tier}": read_package(folder).id for tier, folder in packages.items()},
-        **{f"head.{tier}": sha256_bytes(canonical_json(head)) for tier, head in heads.items()},
+        **bind({tier: read_package(folder).id for tier, folder in packages.items()}, heads),
         **{
             f"rows.{role}": sha256_bytes(canonical_json(sorted(row_key(row) for row in prepared.rows[role])))
             for role in (Role.TUNING, Role.CERTIFY)
@@ -86,5 +85,5 @@ CERTIFY = Stage(
     run,
     needs=("prepare", *(f"package-{tier}" for tier in TIERS)),
     parts=_parts,
-    rooms=("certificate", "runtimes", "package"),
+    rooms=("certificate", "runtimes", "package", "pipeline/readings.py"),
 )

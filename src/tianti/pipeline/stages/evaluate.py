@@ -188,5 +188,13 @@ EVALUATE = Stage(
     run,
     needs=("prepare", "certify", *(f"package-{tier}" for tier in TIERS)),
     parts=_parts,
-    rooms=("certificate", "compression", "runtimes", "package"),
+    rooms=(
+        "certificate",
+        "compression",
+        "router",
+        "runtimes",
+        "package",
+        "pipeline/readings.py",
+        "pipeline/evaluation.py",
+    ),
 )

@@ -16,35 +16,36 @@ from tianti.errors import needs_extra
 from tianti.package import Golden, ModelPackage, write_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.stages.teach import (
-    SCRATCH,
     Quantization,
     base_digest,
     find_own,
-    kind_of,
     quantization_of,
     student_of,
 )
 from tianti.runtimes.onnx import OnnxRuntime
 from tianti.spec import Role, Tier
-from tianti.spec.ladder import LadderSpec
+from tianti.spec.ladder import SCRATCH, LadderSpec
 from tianti.store import canonical_json, sha256_bytes, sha256_file, sha256_tree, write_atomic
 
 MODEL, TOKENIZER, ARCHITECTURE = "model.onnx", "tokenizer.json", "architecture.txt"
 _GOLDENS, _GOLDEN_LABELS = 8, 3
 _EXAMPLES = 8
+_ENCODER_EXAMPLES = ("two texts that an encoder is traced with, of which this is the longer", "the shorter")
 
 
 def run_encoder(context: StageContext) -> None:
     """Write the frozen encoder of the base, exported and quantised once for every head that is put on it."""
     from tianti.compression import export_onnx, quantize
-    from tianti.training import EncoderClassifier, load_teacher
+    from tianti.training import Pool, encode_texts, find_base, find_special, load_encoder, load_tokenizer
 
-    teacher = load_teacher(context.inputs["teach"])
-    assert isinstance(teacher.module, EncoderClassifier)
+    base = find_base(context.spec.cloud.base, context.base)
+    tokenizer = load_tokenizer(base)
+    pad_id = find_special(tokenizer).pad
+    examples = _padded(encode_texts(tokenizer, _ENCODER_EXAMPLES, context.spec.data.max_length), pad_id)
     with TemporaryDirectory() as folder:
         exported = Path(folder) / "float.onnx"
-        examples = _example_ids(teacher, context)
-        export_onnx(teacher.module.encoder, exported, example_ids=examples, pad_id=teacher.pad_id, output="embedding")
+        pool = Pool(load_encoder(base, pad_id))
+        export_onnx(pool, exported, example_ids=examples, pad_id=pad_id, output="embedding")
         context.progress(1, 2, "quantising")
         quantize(exported, context.out / MODEL, embedding="int8", matmul=True)
 
@@ -59,12 +60,13 @@ def run_compress(tier: Tier, context: StageContext) -> None:
 
     teacher = load_teacher(context.inputs["teach"])
     write_atomic(context.out / TOKENIZER, teacher.tokenizer_json().encode())
-    kind = teacher.architecture if tier is Tier.CLOUD else kind_of(context.spec, tier)
+    kind = teacher.architecture if tier is Tier.CLOUD else context.spec.student_kind(tier)
     write_atomic(context.out / ARCHITECTURE, kind.encode())
     if tier is Tier.CLOUD and keeps_encoder(context.spec):
         assert isinstance(teacher.module, EncoderClassifier)
-        weight, bias = (tensor.detach().numpy() for tensor in (teacher.module.head.weight, teacher.module.head.bias))
-        attach_head(context.inputs["encoder"] / MODEL, context.out / MODEL, weight, bias)
+        tensors = (teacher.module.encoder.centre, teacher.module.head.weight, teacher.module.head.bias)
+        centre, weight, bias = (tensor.detach().numpy() for tensor in tensors)
+        attach_head(context.inputs["encoder"] / MODEL, context.out / MODEL, centre, weight, bias)
         return
     module: torch.nn.Module = teacher.module
     table: Quantization = "int8"
@@ -120,14 +122,18 @@ def _golden(runtime: OnnxRuntime, text: str) -> Golden:
 
 
 def _example_ids(teacher, context: StageContext):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Real rows, the longest first, since an export's first example must hold no padding."""
+    rows = read_prepared(context.inputs["prepare"]).rows[Role.TRAIN][:_EXAMPLES]
+    return _padded(teacher.encode([row.text for row in rows]), teacher.pad_id)
+
+
+def _padded(ids: list[list[int]], pad_id: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    """The longest first, since an export's first example must hold no padding."""
     from tianti.training.loop import pad_batch
 
-    rows = read_prepared(context.inputs["prepare"]).rows[Role.TRAIN][:_EXAMPLES]
-    ids = sorted(teacher.encode([row.text for row in rows]), key=len, reverse=True)
+    ids = sorted(ids, key=len, reverse=True)
     longest = max(len(ids[0]), 4)
     first = [*ids[0], *ids[0][-1:] * (longest - len(ids[0]))]
-    return pad_batch([first, *ids[1:]], teacher.pad_id)
+    return pad_batch([first, *ids[1:]], pad_id)
 
 
 def _card(spec: LadderSpec, tier: Tier, architecture: str) -> str:
@@ -152,13 +158,13 @@ def keeps_encoder(spec: LadderSpec) -> bool:
 def compress_stage(tier: Tier, spec: LadderSpec) -> Stage:
     """The stage that makes a tier's file."""
     trained = (f"distill-{tier}",) if tier is not Tier.CLOUD else ("encoder",) if keeps_encoder(spec) else ()
-    table = None if tier is Tier.CLOUD else quantization_of(student_of(spec, tier), kind_of(spec, tier))
+    table = None if tier is Tier.CLOUD else quantization_of(student_of(spec, tier), spec.student_kind(tier))
     return Stage(
         f"compress-{tier}",
         partial(run_compress, tier),
         needs=("prepare", "teach", *trained),
         parts=lambda spec, base: table,
-        rooms=("compression",),
+        rooms=("compression", "training"),
     )
 
 
@@ -176,7 +182,6 @@ def package_stage(tier: Tier, spec: LadderSpec) -> Stage:
 ENCODER = Stage(
     "encoder",
     run_encoder,
-    needs=("prepare", "teach"),
-    parts=lambda spec, base: base_digest(spec, base),
-    rooms=("compression",),
+    parts=lambda spec, base: (base_digest(spec, base), spec.data.max_length),
+    rooms=("compression", "training/encoder.py"),
 )

@@ -16,14 +16,12 @@ from tianti.errors import needs_extra
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.named import find_function
 from tianti.spec import Role, Tier
-from tianti.spec.ladder import LadderSpec, StudentSpec
+from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
 from tianti.store import sha256_file, sha256_tree
 
-SCRATCH = "scratch"
 Quantization = Literal["int4", "int8", "none"]
 # made-up texts for a student to learn from, labelled by the teacher
 _MADE_UP = 15_000
-_EDGE_LAYERS = 2
 _WIDTHS = {Tier.DEVICE: 128, Tier.EDGE: 192}
 _LAYERS = 2
 
@@ -90,7 +88,7 @@ def run_distill(tier: Tier, context: StageContext) -> None:
         labels, logits = kept["labels"], kept["logits"][:count]
     lessons = Lessons(ids, labels, logits, teacher.encode(validation.texts), validation.labels)
     vocabulary = Vocabulary.load(context.inputs["lessons"] / "vocabulary.npz")
-    kind = kind_of(spec, tier)
+    kind = spec.student_kind(tier)
     build = find_own(kind, context.base) or kind
     width = student.width or _WIDTHS[tier]
     torch.manual_seed(spec.seed)
@@ -103,13 +101,6 @@ def run_distill(tier: Tier, context: StageContext) -> None:
 def student_of(spec: LadderSpec, tier: Tier) -> StudentSpec:
     """A tier's part of the spec."""
     return spec.edge if tier is Tier.EDGE else spec.device
-
-
-def kind_of(spec: LadderSpec, tier: Tier) -> str:
-    """A tier's student, or its default: an edge cuts the base down where there is one."""
-    if (chosen := student_of(spec, tier).student) is not None:
-        return chosen
-    return f"encoder:{_EDGE_LAYERS}" if tier is Tier.EDGE and spec.cloud.base != SCRATCH else "transformer"
 
 
 def find_own(kind: str, base: Path) -> Callable[..., Any] | None:
@@ -140,13 +131,13 @@ def _teach_parts(spec: LadderSpec, base: Path) -> object:
 
 
 def base_digest(spec: LadderSpec, base: Path) -> str:
-    """Of a local base the bytes, of a hub's the name: a hub's revision is fixed in its cache."""
+    """Of a local base the bytes, of a hub's the name; `hf://ORG/NAME@REVISION` names one state of it for good."""
     folder = base / spec.cloud.base
     return sha256_tree(folder) if spec.cloud.base != SCRATCH and folder.is_dir() else spec.cloud.base
 
 
 def _distill_parts(tier: Tier, spec: LadderSpec, base: Path) -> object:
-    kind = kind_of(spec, tier)
+    kind = spec.student_kind(tier)
     own = find_own(kind, base)
     return student_of(spec, tier), kind, None if own is None else sha256_file(Path(inspect.getfile(own)))
 
