@@ -53,7 +53,7 @@ class Workspace:
     def new_run(self) -> Iterator[Path]:
         """An empty folder for a run, which is under way until the context ends; its name sorts by time."""
         now = time.time()
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now % 1 * 1000):03d}"
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now % 1 * 1_000_000):06d}"
         folder = self._runs / f"{stamp}{secrets.token_hex(1)}"
         try:
             folder.mkdir(parents=True)
