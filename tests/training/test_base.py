@@ -1,5 +1,6 @@
 """Teachers on a base: a tiny encoder in a folder, laid out as Hugging Face does."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
+from tianti.errors import DataError, SpecError
 from tianti.spec.ladder import FitSpec
-from tianti.training import Rows, Teacher, fine_tune, teach_head
+from tianti.training import Rows, Teacher, find_base, fine_tune, teach_head
 
 WORDS = ("red", "green", "blue")
 VOCABULARY = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "thing", *WORDS))}
@@ -58,3 +60,25 @@ def test_all_weights_are_trained(base: Path, optimizer: str) -> None:
     assert answers(teacher) == [0, 1, 2]
     table, kept = (t.module.encoder.word_table() for t in (teacher, teach_head(base, colours(60), 3, 16, silent)))
     assert not np.allclose(table, kept)
+
+
+@pytest.mark.parametrize("revision", ["", "@v2"])
+def test_a_base_of_the_hub_is_found_in_its_cache(
+    base: Path, revision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    commit = "0" * 40
+    cached = tmp_path / "models--org--name"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / (revision.removeprefix("@") or "main")).write_text(commit, encoding="utf-8")
+    shutil.copytree(base, cached / "snapshots" / commit)
+    assert find_base(f"hf://org/name{revision}", Path()) == cached / "snapshots" / commit
+    with pytest.raises(DataError, match="set HF_ENDPOINT to a mirror"):
+        find_base("hf://org/other", Path())
+
+
+def test_a_folder_without_weights_is_refused(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(SpecError, match="no encoder that transformers can load"):
+        teach_head(tmp_path / "bare", colours(60), 3, 16, silent)
