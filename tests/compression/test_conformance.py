@@ -7,8 +7,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from tests.compression.stand_ins import BASE_VOCABULARY, LABELS, Transformer
-from tianti.compression import export_onnx, measure_latency, quantize
+from tianti.compression import export_onnx, quantize
 from tianti.package import Golden, ModelPackage, verify_package, write_package
+from tianti.runtimes.measure import measure_latency
 from tianti.runtimes.onnx import OnnxRuntime
 
 NAMES = tuple(f"label{number}" for number in range(LABELS))

@@ -1,18 +1,21 @@
 """The whole way on small real text: build, run again, ask, verify, fail a gate, use one's own stage and student."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tianti.cli.progress import Quiet
 from tianti.data.sample.generate import sample_rows
 from tianti.device import load
-from tianti.errors import DataError, GateError, IntegrityError
+from tianti.errors import DataError, GateError, IntegrityError, SpecError
 from tianti.package import find_release
 from tianti.pipeline import RunRecord, Workspace
 from tianti.pipeline.build import build_ladder
+from tianti.pipeline.profiling import profile_apart
 from tianti.pipeline.verify import verify
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -92,6 +95,45 @@ def test_the_device_answers_and_its_goldens_hold(built: tuple[Path, RunRecord]) 
             assert max(logits, key=logits.__getitem__) == golden.label
             for label, expected in golden.top.items():
                 assert logits[label] == pytest.approx(expected, abs=golden.tolerance)
+
+
+def test_what_a_tier_costs_is_measured_in_a_process_of_its_own(built: tuple[Path, RunRecord]) -> None:
+    _, record = built
+    device, cloud = record.tiers["device"], record.tiers["cloud"]
+    assert 0 < device["download_bytes"] < device["size_bytes"]
+    assert cloud["download_bytes"] is None
+    assert 20e6 < device["memory_bytes"] < 200e6  # Python and the engine; with torch it would be more than twice that
+    assert device["machine"] == "this CPU"
+
+
+def test_every_budget_says_by_how_much_it_is_missed(built: tuple[Path, RunRecord]) -> None:
+    folder, _ = built
+    budget = ", size: 1 kB, download: 1 kB, memory: 1 MB, latency: 1 us"
+    with pytest.raises(GateError) as missed:
+        build_ladder(write_ladder(folder, budget=budget), Quiet())
+    for name in ("size", "download", "memory"):
+        assert re.search(
+            rf"device\.{name}: expected at most [\d,]+ bytes, got [\d,]+ \([\d,]+ over\)", str(missed.value)
+        )
+    assert "device.latency: expected at most 0.001 ms on this CPU" in str(missed.value)
+
+
+def test_a_profile_makes_latency_mean_another_machine(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    package = Workspace(folder).releases / record.release / "packages" / "device"
+    there = msgspec.structs.replace(profile_apart(package), machine="a slow board")
+    slow = {name: took * 100 for name, took in there.latency_ms.items()}
+    (folder / "board.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(there, latency_ms=slow)))
+    slower = build_ladder(write_ladder(folder, budget=", profile: board.json"), Quiet())
+    assert slower.tiers["device"]["machine"] == "a slow board"
+    assert slower.tiers["device"]["latency_ms"]["p50"] > 10 * record.tiers["device"]["latency_ms"]["p50"]
+    assert slower.tiers["cloud"]["machine"] == "this CPU"
+    with pytest.raises(GateError, match="on a slow board"):
+        build_ladder(write_ladder(folder, budget=", profile: board.json, latency: 1 us"), Quiet())
+
+    (folder / "board.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(there, package="0" * 64)))
+    with pytest.raises(SpecError, match="is of package 000000000000, which"):
+        build_ladder(write_ladder(folder, budget=", profile: board.json"), Quiet())
 
 
 def test_verify_recomputes_and_a_changed_claim_is_found(built: tuple[Path, RunRecord], tmp_path: Path) -> None:

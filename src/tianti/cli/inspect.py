@@ -1,10 +1,11 @@
-"""`tianti report`, `runs`, `gc`, `verify` and `doctor`: look at what is there.
+"""`tianti report`, `runs`, `gc`, `bench`, `verify` and `doctor`: look at what is there.
 
 Not here: making any of it.
 """
 
 import json
 from pathlib import Path
+from typing import TextIO
 
 import click
 import msgspec
@@ -73,6 +74,28 @@ def gc_command(keep: int) -> None:
     click.echo(f"removed {removed} stage outputs, {freed / 1e6:.1f} MB")
 
 
+@click.command("bench")
+@click.argument("package", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--texts", type=click.File(encoding="utf-8"), help="Texts to measure on, one a line; default: its own.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line: a profile for `device: {profile: FILE}`.")
+def bench_command(package: Path, texts: TextIO | None, as_json: bool) -> None:
+    """Measure PACKAGE, a folder of a release, on this machine: latency of one text, time to load, memory."""
+    from tianti.package import read_package, verify_package
+    from tianti.runtimes.measure import profile_package
+
+    found = read_package(package)
+    verify_package(found)
+    profile = profile_package(found, [] if texts is None else texts.read().splitlines())
+    if as_json:
+        click.echo(msgspec.json.encode(profile).decode())
+        return
+    latency, memory = profile.latency_ms, profile.memory_bytes
+    click.echo(f"{found.manifest.name} on {profile.machine}")
+    click.echo(f"  one text   {latency['p50']:.3f} ms p50, {latency['p99']:.3f} ms p99, {profile.texts} texts")
+    click.echo(f"  to load    {profile.load_ms:.0f} ms")
+    click.echo(f"  memory     {'not known on this system' if memory is None else f'{memory / 1e6:.0f} MB at most'}")
+
+
 @click.command("verify")
 @click.argument("release", default="latest")
 @click.option("--data", type=click.Path(path_type=Path), help="Labelled rows: what the ladder really risks on them.")
@@ -110,4 +133,4 @@ def doctor_command(as_json: bool) -> None:
         raise RunError("the self-test failed: no package can be run on this machine")
 
 
-COMMANDS = (report_command, runs_group, gc_command, verify_command, doctor_command)
+COMMANDS = (report_command, runs_group, gc_command, bench_command, verify_command, doctor_command)

@@ -1,9 +1,9 @@
 """Make a trained model small and runnable: export, quantise, put a head on, measure."""
 
+from tianti.compression.download import measure_download
 from tianti.compression.export import export_onnx
 from tianti.compression.head import attach_head
-from tianti.compression.measure import measure_latency
 from tianti.compression.quantize import quantize
 from tianti.compression.scales import row_scales
 
-__all__ = ["attach_head", "export_onnx", "measure_latency", "quantize", "row_scales"]
+__all__ = ["attach_head", "export_onnx", "measure_download", "quantize", "row_scales"]

@@ -126,7 +126,10 @@ def _tier_line(evaluation: Evaluation, tier: Any) -> dict[str, Any]:  # noqa: AN
         "accuracy_in_scope",
         "macro_f1",
         "size_bytes",
+        "download_bytes",
+        "memory_bytes",
         "latency_ms",
+        "machine",
         "truncated",
         "rejected_at_5",
     )

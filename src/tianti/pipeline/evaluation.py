@@ -30,7 +30,10 @@ class TierEvaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     `accuracy` counts answers as served, out-of-scope rows and rejections included; `accuracy_in_scope` is over
     in-scope rows before any rejection; `rejected_at_5` is the share of out-of-scope rows whose energy is below the 5 %
-    quantile of the in-scope rows' energy (None without out-of-scope rows).
+    quantile of the in-scope rows' energy (None without out-of-scope rows). `download_bytes` is compressed on the wire
+    (None for the cloud, which nobody fetches),
+    `memory_bytes` what a process that answers has held at most (None where the system does not tell); `latency_ms` is
+    on `machine`.
     """
 
     package: str
@@ -39,7 +42,10 @@ class TierEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     accuracy_in_scope: float
     macro_f1: float
     size_bytes: int
+    download_bytes: int | None
+    memory_bytes: int | None
     latency_ms: dict[str, float]
+    machine: str
     truncated: int
     rejected_at_5: float | None
     before: Reliability

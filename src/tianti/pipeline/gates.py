@@ -32,11 +32,18 @@ def _budget_failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     found = []
     for tier, budget in ((Tier.EDGE, spec.edge), (Tier.DEVICE, spec.device)):
         figures = evaluation.tiers[tier]
-        if budget.size_bytes is not None and figures.size_bytes > budget.size_bytes:
-            expected, got = f"{budget.size_bytes:,}", f"{figures.size_bytes:,}"
-            over = figures.size_bytes - budget.size_bytes
-            found.append(f"{tier}.size: expected at most {expected} bytes, got {got} ({over:,} over)")
+        budgets = {
+            "size": (budget.size_bytes, figures.size_bytes),
+            "download": (budget.download_bytes, figures.download_bytes),
+            "memory": (budget.memory_bytes, figures.memory_bytes),
+        }
+        for name, (most, got) in budgets.items():
+            if most is not None and got is None:
+                found.append(f"{tier}.{name}: this system does not tell it; remove the budget, or build on another")
+            elif most is not None and got is not None and got > most:
+                found.append(f"{tier}.{name}: expected at most {most:,} bytes, got {got:,} ({got - most:,} over)")
         p50 = figures.latency_ms["p50"]
         if budget.latency_ms is not None and p50 > budget.latency_ms:
-            found.append(f"{tier}.latency: expected at most {budget.latency_ms:g} ms on this CPU, got p50 {p50:.2f} ms")
+            wanted = f"at most {budget.latency_ms:g} ms on {figures.machine}"
+            found.append(f"{tier}.latency: expected {wanted}, got p50 {p50:.2f} ms")
     return found

@@ -25,9 +25,6 @@ _NOT_YET = {
     "cloud.endpoint": "a cloud model that is only called",
     "cloud.protocol": "a cloud model that is only called",
     "train": "warm start from a release",
-    **{f"{tier}.download": "a download budget" for tier in ("edge", "device")},
-    **{f"{tier}.memory": "a memory budget" for tier in ("edge", "device")},
-    **{f"{tier}.profile": "a latency profile of a real device" for tier in ("edge", "device")},
 }
 
 SCRATCH = "scratch"
@@ -80,19 +77,21 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A model distilled from the cloud's: edge or device.
 
     `student` is a kind, `encoder:N` (the teacher's first N layers; edge default when the cloud has a base),
-    or `module:function` of the user's own. `size` and `latency` are budgets: missing one stops the release.
+    or `module:function` of the user's own. `size` (installed), `download`, `latency` and `memory` are budgets: missing
+    one stops the release. `profile`, what `tianti bench` printed on a real device, makes `latency` mean that device.
     """
 
     student: str | None = None
     width: Count | None = None
     layers: Count | None = None
     fit: FitSpec = FitSpec()
-    augment: Annotated[int, msgspec.Meta(ge=0)] | None = (
-        None  # made-up texts labelled by the teacher; None: the tier's default
-    )
+    augment: Annotated[int, msgspec.Meta(ge=0)] | None = None  # made-up texts for the teacher to label
     quantize: Literal["int4", "int8", "none"] | None = None  # of the embedding table; matmuls become int8
     size: str | None = None
+    download: str | None = None
     latency: str | None = None
+    memory: str | None = None
+    profile: str | None = None
 
     @property
     def size_bytes(self) -> int | None:
@@ -100,8 +99,18 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return None if self.size is None else units.size_bytes(self.size, "size")
 
     @property
+    def download_bytes(self) -> int | None:
+        """The budget of what is fetched, in bytes."""
+        return None if self.download is None else units.size_bytes(self.download, "download")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The budget of the answering process's memory, in bytes."""
+        return None if self.memory is None else units.size_bytes(self.memory, "memory")
+
+    @property
     def latency_ms(self) -> float | None:
-        """The latency budget (p50, batch 1, this CPU) in milliseconds."""
+        """The latency budget (p50, batch 1, of the profiled device or else of this CPU) in milliseconds."""
         return None if self.latency is None else units.time_ms(self.latency, "latency")
 
 
@@ -246,8 +255,9 @@ def _check_cloud(cloud: CloudSpec) -> None:
 
 def _check_student(spec: LadderSpec, tier: Tier, student: StudentSpec) -> None:
     kind, width = spec.student_kind(tier), student.width
-    if student.size is not None:
-        units.size_bytes(student.size, f"{tier}.size")
+    for key in ("size", "download", "memory"):
+        if (budget := getattr(student, key)) is not None:
+            units.size_bytes(budget, f"{tier}.{key}")
     if student.latency is not None:
         units.time_ms(student.latency, f"{tier}.latency")
     cut_down = re.fullmatch(r"encoder:[1-9]\d*", kind) is not None

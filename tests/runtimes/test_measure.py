@@ -2,7 +2,7 @@
 
 import time
 
-from tianti.compression import measure_latency
+from tianti.runtimes.measure import measure_latency
 
 
 def test_latency_is_in_milliseconds_and_takes_texts_round() -> None:

@@ -1,0 +1,70 @@
+"""Measure packages as `tianti bench` does on a real device: each in a new process, which holds nothing else.
+
+Not here: what is measured (`runtimes.measure`), budgets (`gates`). Invariant: a latency is of this CPU unless a profile
+of another machine says how much slower that one runs the very same package.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tianti.errors import SpecError, StageError
+from tianti.package import ModelPackage, read_package
+from tianti.runtimes.measure import SCHEMA, Profile
+
+
+class Slowdown(msgspec.Struct, frozen=True):
+    """How many times as long as here a text takes on another machine."""
+
+    machine: str
+    factor: float
+
+
+def profile_apart(folder: Path, texts: Sequence[str] = ()) -> Profile:
+    """Measure a package in a new process, on `texts` or else on those that it carries.
+
+    Raises:
+        StageError: the process failed.
+    """
+    command = [sys.executable, "-m", "tianti", "bench", str(folder), "--json"]
+    lines = "".join(" ".join(text.splitlines()) + "\n" for text in texts)
+    done = subprocess.run(
+        [*command, "--texts", "-"] if texts else command,
+        input=lines,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        raise StageError(f"measuring {folder} failed: {done.stderr.strip()}")
+    return msgspec.json.decode(done.stdout, type=Profile)
+
+
+def find_slowdown(path: Path, releases: Path) -> Slowdown:
+    """Compare what a profile says of a package with what the same package takes here.
+
+    Raises:
+        SpecError: the file is no profile, or no release here holds the package that it was made with.
+    """
+    try:
+        profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+    except (OSError, msgspec.DecodeError) as error:
+        cure = "write it on the device: tianti bench PACKAGE --json"
+        raise SpecError(f"profile: {path} cannot be read ({error}); {cure}") from error
+    if profile.schema != SCHEMA:
+        raise SpecError(f"profile: expected schema {SCHEMA}, got {profile.schema!r}; update tianti")
+    package = _find_package(profile.package, releases)
+    if package is None or profile.texts != len(package.goldens()):
+        cure = "run `tianti bench` there on a package of a release of this workspace, without --texts"
+        raise SpecError(f"profile: {path} is of package {profile.package[:12]}, which {releases} does not hold; {cure}")
+    here = profile_apart(package.folder)
+    return Slowdown(profile.machine, profile.latency_ms["p50"] / here.latency_ms["p50"])
+
+
+def _find_package(identity: str, releases: Path) -> ModelPackage | None:
+    packages = (read_package(path.parent) for path in releases.glob("*/packages/*/manifest.json"))
+    return next((package for package in packages if package.id == identity), None)
