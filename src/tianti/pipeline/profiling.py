@@ -13,7 +13,21 @@ import msgspec
 
 from tianti.errors import SpecError, StageError
 from tianti.package import ModelPackage, read_package
+from tianti.pipeline.workspace import Workspace
 from tianti.runtimes.measure import SCHEMA, Profile
+from tianti.spec import Tier
+from tianti.spec.ladder import LadderSpec
+from tianti.store import sha256_file
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a package costs where it runs; fields as in `TierEvaluation`."""
+
+    size_bytes: int
+    download_bytes: int | None
+    memory_bytes: int | None
+    latency_ms: dict[str, float]
+    machine: str
 
 
 class Slowdown(msgspec.Struct, frozen=True):
@@ -21,6 +35,30 @@ class Slowdown(msgspec.Struct, frozen=True):
 
     machine: str
     factor: float
+
+
+def measure_costs(spec: LadderSpec, tier: Tier, folder: Path, texts: Sequence[str], base: Path) -> Costs:
+    """Measure a tier's package; its latency as on the profiled machine, where the spec names a profile."""
+    from tianti.compression import measure_download
+
+    profile = profile_apart(folder, texts)
+    slowdown = Slowdown("this CPU", 1.0)
+    if tier is not Tier.CLOUD and (path := spec.student_of(tier).profile) is not None:
+        slowdown = find_slowdown(base / path, Workspace(base).releases)
+    return Costs(
+        size_bytes=read_package(folder).manifest.size_bytes,
+        # nobody fetches the cloud's, and packing a large model well takes seconds
+        download_bytes=None if tier is Tier.CLOUD else measure_download(folder),
+        memory_bytes=profile.memory_bytes,
+        latency_ms={name: took * slowdown.factor for name, took in profile.latency_ms.items()},
+        machine=slowdown.machine,
+    )
+
+
+def profile_digests(spec: LadderSpec, base: Path) -> list[str]:
+    """SHA-256 of the profiles that a spec names: another profile is another measurement."""
+    named = (spec.student_of(tier).profile for tier in (Tier.EDGE, Tier.DEVICE))
+    return [sha256_file(base / path) for path in named if path is not None and (base / path).is_file()]
 
 
 def profile_apart(folder: Path, texts: Sequence[str] = ()) -> Profile:

@@ -18,7 +18,6 @@ from tianti.spec import units
 from tianti.spec.records import Tier
 
 _NOT_YET = {
-    "search": "searching for the best candidate under a budget",
     "privacy": "finding and replacing personal data",
     "telemetry": "exporting telemetry",
     "rollout": "staged rollouts",
@@ -148,6 +147,15 @@ class PriceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cloud: Price = 0.20
 
 
+class SearchSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Look for the cheapest ladder within the budgets; what edge and device leave open is varied.
+
+    No new candidate is begun after `minutes`; a candidate that was begun is trained to its end.
+    """
+
+    minutes: Positive
+
+
 class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user's own stage: `use` is `module:function`, run right after the stage named by `after`."""
 
@@ -167,14 +175,18 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     certificate: CertificateSpec = CertificateSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
     prices: PriceSpec = PriceSpec()
+    search: SearchSpec | None = None
     stages: tuple[StageSpec, ...] = ()
     seed: int = 0
 
     def student_kind(self, tier: Tier) -> str:
         """The student of the edge or the device, or its default: an edge cuts the base down where there is one."""
-        student = self.edge if tier is Tier.EDGE else self.device
         default = _EDGE_ENCODER if tier is Tier.EDGE and self.cloud.base != SCRATCH else "transformer"
-        return student.student or default
+        return self.student_of(tier).student or default
+
+    def student_of(self, tier: Tier) -> StudentSpec:
+        """What is said of the edge's or the device's model."""
+        return self.edge if tier is Tier.EDGE else self.device
 
 
 def load_spec(path: Path) -> LadderSpec:

@@ -32,15 +32,13 @@ from tianti.pipeline.evaluation import (
     SliceEvaluation,
     TierEvaluation,
 )
-from tianti.pipeline.profiling import Slowdown, find_slowdown, profile_apart
+from tianti.pipeline.profiling import Costs, measure_costs, profile_digests
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.stages.certify import read_certificate
-from tianti.pipeline.stages.teach import student_of
-from tianti.pipeline.workspace import Workspace
 from tianti.router import choose_point
 from tianti.spec import TIERS, Certificate, Role, Tier
 from tianti.spec.ladder import LadderSpec, PriceSpec
-from tianti.store import canonical_json, sha256_file, write_atomic
+from tianti.store import canonical_json, write_atomic
 
 _TIMED_TEXTS = 300
 _CURVE_POINTS = 200
@@ -61,8 +59,8 @@ def run(context: StageContext) -> None:
         outputs = run_package(folder, [row.text for row in rows], context.progress)
         said = outputs.read(heads[tier])
         answers[tier] = Answers(said.score, said.right(truth))
-        slowdown = _slowdown(context, tier)
-        tiers[tier] = _evaluate_tier(tier, folder, outputs, said, truth, prepared, slowdown)
+        costs = measure_costs(context.spec, tier, folder, [row.text for row in rows[:_TIMED_TEXTS]], context.base)
+        tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared, costs)
     served = choose_point(certificate)
     thresholds = None if served is None else certificate.thresholds(served)
     outside = int((truth == REJECTED).sum())
@@ -107,33 +105,24 @@ def evaluate_levels(certificate: Certificate, answers: LadderAnswers, prices: Pr
 
 
 def _evaluate_tier(
-    tier: Tier,
     folder: Path,
     outputs: Outputs,
     said: Readings,
     truth: NDArray[np.int64],
     prepared: Prepared,
-    slowdown: Slowdown,
+    costs: Costs,
 ) -> TierEvaluation:
     package = read_package(folder)
     right, in_scope = said.right(truth), truth != REJECTED
     best = outputs.logits.argmax(axis=1)
     coverage, risk = (_thin(curve) for curve in risk_coverage(said.score, right))
-    from tianti.compression import measure_download
-
-    profile = profile_apart(folder, [row.text for row in prepared.rows[Role.TEST][:_TIMED_TEXTS]])
-    fetched = tier is not Tier.CLOUD  # and packing a large model well takes seconds
     return TierEvaluation(
         package=package.id,
         architecture=package.manifest.lineage.get("architecture", ""),
         accuracy=float(right.mean()),
         accuracy_in_scope=float((best == truth)[in_scope].mean()),
         macro_f1=_macro_f1(said.index, truth),
-        size_bytes=package.manifest.size_bytes,
-        download_bytes=measure_download(folder) if fetched else None,
-        memory_bytes=profile.memory_bytes,
-        latency_ms={name: took * slowdown.factor for name, took in profile.latency_ms.items()},
-        machine=slowdown.machine,
+        **msgspec.structs.asdict(costs),
         truncated=int(outputs.truncated.sum()),
         rejected_at_5=None if in_scope.all() else rejected_share(said.energy, ~in_scope),
         before=_reliability(_softmax_top(outputs.logits), best == truth),
@@ -142,14 +131,6 @@ def _evaluate_tier(
         coverage=coverage,
         risk=risk,
     )
-
-
-def _slowdown(context: StageContext, tier: Tier) -> Slowdown:
-    path = None if tier is Tier.CLOUD else student_of(context.spec, tier).profile
-    if path is None:
-        return Slowdown("this CPU", 1.0)
-    context.progress(0, 1, f"comparing with {path}")
-    return find_slowdown(context.base / path, Workspace(context.base).releases)
 
 
 def _slices(
@@ -201,8 +182,7 @@ def _confusions(said: Readings, truth: NDArray[np.int64], prepared: Prepared) ->
 
 
 def _parts(spec: LadderSpec, base: Path) -> object:
-    profiles = [base / student.profile for student in (spec.edge, spec.device) if student.profile is not None]
-    return spec.evaluate.slices, spec.prices, [sha256_file(path) for path in profiles if path.is_file()]
+    return spec.evaluate.slices, spec.prices, profile_digests(spec, base)
 
 
 EVALUATE = Stage(

@@ -20,7 +20,6 @@ from tianti.pipeline.stages.teach import (
     base_digest,
     find_own,
     quantization_of,
-    student_of,
 )
 from tianti.runtimes.onnx import OnnxRuntime
 from tianti.spec import Role, Tier
@@ -73,7 +72,7 @@ def run_compress(tier: Tier, context: StageContext) -> None:
     if tier is not Tier.CLOUD:
         find_own(kind, context.base)  # its module must be there to unpickle a student of it
         module = torch.load(context.inputs[f"distill-{tier}"] / "student.pt", weights_only=False)
-        table = quantization_of(student_of(context.spec, tier), kind)
+        table = quantization_of(context.spec.student_of(tier), kind)
     with TemporaryDirectory() as folder:
         exported = Path(folder) / "float.onnx"
         export_onnx(module, exported, example_ids=_example_ids(teacher, context), pad_id=teacher.pad_id)
@@ -158,7 +157,7 @@ def keeps_encoder(spec: LadderSpec) -> bool:
 def compress_stage(tier: Tier, spec: LadderSpec) -> Stage:
     """The stage that makes a tier's file."""
     trained = (f"distill-{tier}",) if tier is not Tier.CLOUD else ("encoder",) if keeps_encoder(spec) else ()
-    table = None if tier is Tier.CLOUD else quantization_of(student_of(spec, tier), spec.student_kind(tier))
+    table = None if tier is Tier.CLOUD else quantization_of(spec.student_of(tier), spec.student_kind(tier))
     return Stage(
         f"compress-{tier}",
         partial(run_compress, tier),

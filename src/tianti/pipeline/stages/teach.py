@@ -80,7 +80,7 @@ def run_distill(tier: Tier, context: StageContext) -> None:
     from tianti.training import Lessons, Vocabulary, build_body, distill, load_teacher
 
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
-    student, teacher = student_of(spec, tier), load_teacher(context.inputs["teach"])
+    student, teacher = spec.student_of(tier), load_teacher(context.inputs["teach"])
     validation = _rows(prepared, Role.VALIDATION)
     with np.load(context.inputs["lessons"] / "lessons.npz") as kept:
         count = len(kept["labels"]) + _made_up(student)
@@ -96,11 +96,6 @@ def run_distill(tier: Tier, context: StageContext) -> None:
     bits = {"int4": 4, "int8": 8}.get(quantization_of(student, kind))
     module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress)
     torch.save(module, context.out / "student.pt")
-
-
-def student_of(spec: LadderSpec, tier: Tier) -> StudentSpec:
-    """A tier's part of the spec."""
-    return spec.edge if tier is Tier.EDGE else spec.device
 
 
 def find_own(kind: str, base: Path) -> Callable[..., Any] | None:
@@ -139,7 +134,7 @@ def base_digest(spec: LadderSpec, base: Path) -> str:
 def _distill_parts(tier: Tier, spec: LadderSpec, base: Path) -> object:
     kind = spec.student_kind(tier)
     own = find_own(kind, base)
-    return student_of(spec, tier), kind, None if own is None else sha256_file(Path(inspect.getfile(own)))
+    return spec.student_of(tier), kind, None if own is None else sha256_file(Path(inspect.getfile(own)))
 
 
 def _lessons_parts(spec: LadderSpec, base: Path) -> object:
