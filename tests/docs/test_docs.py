@@ -21,6 +21,7 @@ STRUCTS = (
     ladder.CertificateSpec,
     ladder.EvaluateSpec,
     ladder.PriceSpec,
+    ladder.SearchSpec,
 )
 
 

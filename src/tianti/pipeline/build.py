@@ -18,6 +18,7 @@ from tianti.pipeline.contract import StageDone
 from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.gates import failures
 from tianti.pipeline.run import run_stages
+from tianti.pipeline.search import SearchRecord, search
 from tianti.pipeline.stages import ladder_stages
 from tianti.pipeline.stages.evaluate import read_evaluation
 from tianti.pipeline.stages.prepare import PREPARE
@@ -53,6 +54,7 @@ class _Log:
     def __init__(self, path: Path, console: Console) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._console = console
+        self._said_findings = False
 
     def __enter__(self) -> "_Log":
         return self
@@ -77,7 +79,9 @@ class _Log:
     def finished(self, done: StageDone, folder: Path) -> None:
         self.write("finished", stage=done.name, key=done.key, seconds=done.seconds, cached=done.cached)
         self._console.finished(done)
-        if done.name == PREPARE.name:  # said at once: who sees a mistake in the data need not wait for the models
+        # said at once: who sees a mistake in the data need not wait for the models
+        if done.name == PREPARE.name and not self._said_findings:
+            self._said_findings = True
             for line in describe(read_report(folder)):
                 self._console.said(line)
 
@@ -93,7 +97,13 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
     stages = ladder_stages(spec, path.parent)  # a wrong name of a user's stage is found before any work
     workspace = Workspace(path.parent)
     with workspace.new_run() as folder, _Log(workspace.log_path(folder.name), console) as log:
+        searched: list[StageDone] = []
+        found: SearchRecord | None = None
+        if spec.search is not None:
+            spec, found, searched = search(spec, path.parent, workspace.store, log, console.said)
+            stages = ladder_stages(spec, path.parent)
         folders, timeline = run_stages(stages, spec, path.parent, workspace.store, log)
+        timeline = searched + timeline
         evaluation = read_evaluation(folders["evaluate"])
         release = read_release(folders["release"])
         record = RunRecord(
@@ -108,8 +118,9 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
             served=evaluation.served,
             prices=release.record.prices,
             timeline=timeline,
+            search=None if found is None else msgspec.to_builtins(found),
         )
-        _write_report(workspace, folders["report"], record)
+        _write_report(workspace, folders["report"], record, found)
         if failed := failures(spec, evaluation):
             report = workspace.report_path(folder.name)
             raise GateError("nothing is released: " + "; ".join(failed) + f"; see {report}")
@@ -146,8 +157,8 @@ def _certificate_line(certificate: Certificate, evaluation: Evaluation) -> dict[
     }
 
 
-def _write_report(workspace: Workspace, folder: Path, record: RunRecord) -> None:
+def _write_report(workspace: Workspace, folder: Path, record: RunRecord, found: SearchRecord | None) -> None:
     from tianti.pipeline.report import write_report
 
     body = (folder / "body.html").read_text(encoding="utf-8")
-    write_report(workspace.report_path(record.run), body, record)
+    write_report(workspace.report_path(record.run), body, record, found)

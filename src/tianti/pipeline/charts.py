@@ -10,6 +10,7 @@ from typing import Any
 
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
+from tianti.pipeline.search import SearchRecord, pareto_front
 from tianti.spec import TIERS, Tier, percent
 
 with needs_extra("train"):
@@ -47,7 +48,13 @@ def draw_charts(evaluation: Evaluation) -> dict[str, str]:
         }
 
 
-def _draw(plot, evaluation: Evaluation) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def draw_search(found: SearchRecord) -> str:
+    """Cost against size of what a search tried, as <svg> text."""
+    with rc_context(_STYLE):
+        return _draw(_cost_by_size, found)
+
+
+def _draw(plot, evaluation) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
     figure = Figure(figsize=(4.6, 3.1), layout="constrained")
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0.0)
@@ -72,6 +79,24 @@ def _accuracy_by_size(axes: Axes, evaluation: Evaluation) -> None:
     axes.margins(0.25)
     axes.set_xlabel("size, MB (log)")
     axes.set_ylabel("accuracy")
+
+
+def _cost_by_size(axes: Axes, found: SearchRecord) -> None:
+    for tier in (Tier.DEVICE, Tier.EDGE):
+        fitting = [tried for tried in found.tried if tried.tier is tier and tried.cost_per_1000 is not None]
+        for tried in fitting:
+            ring = "#c1443c" if tried.chosen else _COLOURS[tier]
+            cost = tried.cost_per_1000 or 0.0
+            axes.scatter(tried.costs.size_bytes / 1e6, cost, s=60, color=_COLOURS[tier], edgecolors=ring)
+        front = pareto_front(found, tier)
+        sizes = [tried.costs.size_bytes / 1e6 for tried in front]
+        costs = [tried.cost_per_1000 or 0.0 for tried in front]
+        axes.plot(sizes, costs, color=_COLOURS[tier], linewidth=1, label=tier.value)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("installed, MB (log)")
+    axes.set_ylabel("cost of 1,000 requests")
+    axes.legend(frameon=False)
 
 
 def _shares(axes: Axes, evaluation: Evaluation) -> None:

@@ -3,15 +3,20 @@
 Not here: measuring (`stages.evaluate`). Invariant: a failed gate says which, expected, got, and by how much.
 """
 
-from tianti.pipeline.evaluation import Evaluation
+from tianti.pipeline.evaluation import Evaluation, TierEvaluation
+from tianti.pipeline.profiling import Costs
 from tianti.spec import Tier
-from tianti.spec.ladder import LadderSpec
+from tianti.spec.ladder import LadderSpec, StudentSpec
 from tianti.spec.units import share
 
 
 def failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     """Every gate and budget that was not met, as sentences; empty when all were."""
-    found = _budget_failures(spec, evaluation)
+    found = [
+        missed
+        for tier in (Tier.EDGE, Tier.DEVICE)
+        for missed in missed_budgets(tier, spec.student_of(tier), evaluation.tiers[tier])
+    ]
     gates = spec.evaluate
     if gates.min_accuracy is not None:
         wanted, got = share(gates.min_accuracy, "evaluate.min_accuracy"), evaluation.served_level().test_accuracy
@@ -28,22 +33,21 @@ def failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     return found
 
 
-def _budget_failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
+def missed_budgets(tier: Tier, budget: StudentSpec, costs: Costs | TierEvaluation) -> list[str]:
+    """Every budget of a tier that its package does not meet, and by how much."""
+    budgets = {
+        "size": (budget.size_bytes, costs.size_bytes),
+        "download": (budget.download_bytes, costs.download_bytes),
+        "memory": (budget.memory_bytes, costs.memory_bytes),
+    }
     found = []
-    for tier, budget in ((Tier.EDGE, spec.edge), (Tier.DEVICE, spec.device)):
-        figures = evaluation.tiers[tier]
-        budgets = {
-            "size": (budget.size_bytes, figures.size_bytes),
-            "download": (budget.download_bytes, figures.download_bytes),
-            "memory": (budget.memory_bytes, figures.memory_bytes),
-        }
-        for name, (most, got) in budgets.items():
-            if most is not None and got is None:
-                found.append(f"{tier}.{name}: this system does not tell it; remove the budget, or build on another")
-            elif most is not None and got is not None and got > most:
-                found.append(f"{tier}.{name}: expected at most {most:,} bytes, got {got:,} ({got - most:,} over)")
-        p50 = figures.latency_ms["p50"]
-        if budget.latency_ms is not None and p50 > budget.latency_ms:
-            wanted = f"at most {budget.latency_ms:g} ms on {figures.machine}"
-            found.append(f"{tier}.latency: expected {wanted}, got p50 {p50:.2f} ms")
+    for name, (most, got) in budgets.items():
+        if most is not None and got is None:
+            found.append(f"{tier}.{name}: this system does not tell it; remove the budget, or build on another")
+        elif most is not None and got is not None and got > most:
+            found.append(f"{tier}.{name}: expected at most {most:,} bytes, got {got:,} ({got - most:,} over)")
+    p50 = costs.latency_ms["p50"]
+    if budget.latency_ms is not None and p50 > budget.latency_ms:
+        wanted = f"at most {budget.latency_ms:g} ms on {costs.machine}"
+        found.append(f"{tier}.latency: expected {wanted}, got p50 {p50:.2f} ms")
     return found

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tianti.data import CleaningReport, describe
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
+from tianti.pipeline.search import SearchRecord, pareto_front
 from tianti.pipeline.workspace import RunRecord
 from tianti.spec import TIERS, Certificate, Tier, percent
 from tianti.spec.ladder import LadderSpec
@@ -34,11 +35,19 @@ def render_body(evaluation: Evaluation, certificate: Certificate, cleaning: Clea
     )
 
 
-def write_report(path: Path, body: str, record: RunRecord) -> None:
-    """Put title and timeline round a body, and write the file."""
+def write_report(path: Path, body: str, record: RunRecord, found: SearchRecord | None) -> None:
+    """Put title, search and timeline round a body, and write the file."""
     longest = max(stage.seconds for stage in record.timeline) or 1.0
-    page = _template("page.html.j2").render(record=record, body=body, longest=longest)
+    searched = "" if found is None else _render_search(found)
+    page = _template("page.html.j2").render(record=record, body=body, searched=searched, longest=longest)
     write_atomic(path, page.encode())
+
+
+def _render_search(found: SearchRecord) -> str:
+    from tianti.pipeline.charts import draw_search
+
+    fronts = {tried.name for tier in (Tier.DEVICE, Tier.EDGE) for tried in pareto_front(found, tier)}
+    return _template("search.html.j2").render(found=found, fronts=fronts, chart=draw_search(found))
 
 
 def _headline(evaluation: Evaluation, certificate: Certificate, spec: LadderSpec) -> str:

@@ -38,6 +38,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     served: float | None
     prices: dict[str, float]
     timeline: list[StageDone]
+    search: dict[str, Any] | None = None
 
 
 class Workspace:

@@ -7,6 +7,7 @@ says so. Nothing is accepted and ignored.
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -145,6 +146,11 @@ class PriceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     edge: Price = 0.02
     cloud: Price = 0.20
+
+    def per_1000(self, share: Mapping[Tier, float]) -> float:
+        """What 1,000 requests cost, answered in these shares; one that the cloud answers has passed the edge."""
+        edge, cloud = share.get(Tier.EDGE, 0.0), share.get(Tier.CLOUD, 0.0)
+        return (edge + cloud) * self.edge + cloud * self.cloud
 
 
 class SearchSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

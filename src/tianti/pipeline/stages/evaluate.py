@@ -36,7 +36,7 @@ from tianti.pipeline.profiling import Costs, measure_costs, profile_digests
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.stages.certify import read_certificate
 from tianti.router import choose_point
-from tianti.spec import TIERS, Certificate, Role, Tier
+from tianti.spec import TIERS, Certificate, Role
 from tianti.spec.ladder import LadderSpec, PriceSpec
 from tianti.store import canonical_json, write_atomic
 
@@ -87,18 +87,16 @@ def evaluate_levels(certificate: Certificate, answers: LadderAnswers, prices: Pr
     found = []
     for level in certificate.levels:
         outcome = decide(answers, certificate.thresholds(level.alpha))
-        share = outcome.share
         found.append(
             LevelEvaluation(
                 alpha=level.alpha,
                 certified=level.point is not None,
                 rows_needed=level.rows_needed,
-                share=share,
+                share=outcome.share,
                 test_n=outcome.n,
                 test_harm=outcome.harm,
                 test_accuracy=outcome.accuracy,
-                # a request that the cloud answers has passed the edge
-                cost_per_1000=(share[Tier.EDGE] + share[Tier.CLOUD]) * prices.edge + share[Tier.CLOUD] * prices.cloud,
+                cost_per_1000=prices.per_1000(outcome.share),
             )
         )
     return found

@@ -134,7 +134,9 @@ def base_digest(spec: LadderSpec, base: Path) -> str:
 def _distill_parts(tier: Tier, spec: LadderSpec, base: Path) -> object:
     kind = spec.student_kind(tier)
     own = find_own(kind, base)
-    return spec.student_of(tier), kind, None if own is None else sha256_file(Path(inspect.getfile(own)))
+    student = spec.student_of(tier)  # but not its budgets, which change nothing of how it is trained
+    trained = [kind, student.width, student.layers, student.fit, student.augment, student.quantize]
+    return trained, None if own is None else sha256_file(Path(inspect.getfile(own)))
 
 
 def _lessons_parts(spec: LadderSpec, base: Path) -> object:

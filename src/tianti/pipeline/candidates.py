@@ -1,0 +1,66 @@
+"""The models that a search tries for the edge and the device, most promising first.
+
+Not here: training or comparing them (`search`). Invariant: the first is the default preset, so that a search never ends
+with less than a run without one; what the spec says of a tier is kept by every candidate.
+"""
+
+from itertools import zip_longest
+
+import msgspec
+
+from tianti.spec import Tier
+from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
+
+_MORE = 60_000  # made-up texts: four times the default
+_DEVICE = (
+    StudentSpec(),
+    StudentSpec(width=160, layers=2, augment=_MORE),
+    StudentSpec(width=128, layers=2, augment=_MORE),
+    StudentSpec(width=96, layers=2, augment=_MORE),
+    StudentSpec(student="bag", width=256),
+    StudentSpec(width=64, layers=1, augment=_MORE),
+    StudentSpec(student="bag", width=64),
+)
+_EDGE_CUT_DOWN = (StudentSpec(), StudentSpec(student="encoder:3"), StudentSpec(student="encoder:1"))
+_EDGE_SCRATCH = (
+    StudentSpec(),
+    StudentSpec(student="transformer", width=192, layers=2, augment=_MORE),
+    StudentSpec(student="transformer", width=256, layers=2, augment=_MORE),
+)
+
+
+def candidates(spec: LadderSpec, tier: Tier) -> list[StudentSpec]:
+    """A tier's candidates: what the spec fixes, and all that agrees with it."""
+    known = _DEVICE if tier is Tier.DEVICE else _EDGE_SCRATCH if spec.cloud.base == SCRATCH else _EDGE_CUT_DOWN
+    fixed = spec.student_of(tier)
+    return list(dict.fromkeys([fixed, *(_merge(fixed, each) for each in known if _agree(spec, tier, each))]))
+
+
+def _agree(spec: LadderSpec, tier: Tier, candidate: StudentSpec) -> bool:
+    fixed = spec.student_of(tier)
+    kind = msgspec.structs.replace(spec, **{tier.value: candidate}).student_kind(tier)
+    return (
+        (fixed.student is None or kind == fixed.student)
+        and (fixed.width is None or candidate.width in (None, fixed.width))
+        and (fixed.layers is None or (kind == "transformer" and candidate.layers in (None, fixed.layers)))
+    )
+
+
+def _merge(fixed: StudentSpec, candidate: StudentSpec) -> StudentSpec:
+    """A candidate with the fit and the budgets of the spec, and as many made-up texts, where it says how many."""
+    return msgspec.structs.replace(
+        fixed,
+        student=fixed.student or candidate.student,
+        width=fixed.width or candidate.width,
+        layers=fixed.layers or candidate.layers,
+        augment=candidate.augment if fixed.augment is None else fixed.augment,
+    )
+
+
+def rounds(spec: LadderSpec) -> list[LadderSpec]:
+    """Specs to build, each with one candidate for the edge and one for the device, which train side by side."""
+    edges, devices = candidates(spec, Tier.EDGE), candidates(spec, Tier.DEVICE)
+    return [
+        msgspec.structs.replace(spec, edge=edge or edges[0], device=device or devices[0])
+        for edge, device in zip_longest(edges, devices)
+    ]

@@ -1,0 +1,206 @@
+"""Search to a budget: train candidates, price whole ladders, choose the cheapest that fits.
+
+What is minimised is the expected cost of the cascade at the point that would be certified, on the shipped files: a
+model that is as accurate and less often sure is dearer. Not here: one candidate's work (`stages`), which there are
+(`candidates`).
+Invariants: candidates are compared on tuning and validation rows alone, so that the certificate and the test of the
+chosen ladder are as honest as without a search; every candidate is kept, so a search that was stopped goes on.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tianti.certificate import Answers, certify, fit_head, order_points
+from tianti.data import read_prepared
+from tianti.errors import GateError
+from tianti.pipeline.candidates import rounds
+from tianti.pipeline.contract import Stage, StageDone
+from tianti.pipeline.gates import missed_budgets
+from tianti.pipeline.profiling import Costs
+from tianti.pipeline.readings import truth_of
+from tianti.pipeline.run import Listener, run_stages
+from tianti.pipeline.stages import ladder_stages
+from tianti.pipeline.stages.certify import CERTIFY
+from tianti.pipeline.stages.probe import PROBES, choosing_rows, read_probe
+from tianti.router import choose_point
+from tianti.spec import TIERS, Role, Tier
+from tianti.spec.ladder import LadderSpec, StudentSpec
+from tianti.store import ArtifactStore
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """One candidate of a tier. `accuracy` and `agreement` (with the cloud's label) are on the rows that choose;
+
+    `cost_per_1000` is of the cheapest ladder with it that fits, None where none does; `missed` are its budgets' misses.
+    """
+
+    tier: Tier
+    name: str
+    accuracy: float
+    agreement: float
+    costs: Costs
+    missed: list[str]
+    cost_per_1000: float | None
+    chosen: bool
+
+
+class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search tried, and how it ended."""
+
+    tried: list[Tried]
+    left: int  # rounds that there was no time for
+    seconds: float
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    """The truth of the rows that choose; the first `tuning` of them are the tuning third."""
+
+    truth: NDArray[np.int64]
+    tuning: int
+    has_out_of_scope: bool
+
+
+class _Probed(msgspec.Struct, frozen=True):
+    """A candidate's answers [rows] on the rows that choose, its labels, and what it costs."""
+
+    student: StudentSpec
+    answers: Answers
+    index: NDArray[np.int64]
+    costs: Costs
+    missed: list[str]
+
+
+def search(
+    spec: LadderSpec, base: Path, store: ArtifactStore, listener: Listener, say: Callable[[str], None]
+) -> tuple[LadderSpec, SearchRecord, list[StageDone]]:
+    """Find the cheapest ladder of a spec that has `search`.
+
+    Returns:
+        The spec with its edge and device fixed, what was tried, and the timeline.
+
+    Raises:
+        GateError: no candidate meets the budgets; it says by how much, and what would.
+    """
+    assert spec.search is not None
+    begun, trials, left = time.monotonic(), rounds(spec), 0
+    timeline: list[StageDone] = []
+    found: dict[Tier, dict[StudentSpec, _Probed]] = {tier: {} for tier in TIERS}
+    for number, trial in enumerate(trials, 1):
+        if number > 1 and time.monotonic() - begun > 60 * spec.search.minutes:
+            left = len(trials) - number + 1
+            say(f"search: time is up, {left} of {len(trials)} rounds were not begun")
+            break
+        names = (f"{tier} {name_of(spec, tier, trial.student_of(tier))}" for tier in (Tier.DEVICE, Tier.EDGE))
+        say(f"search {number} of {len(trials)}: {', '.join(names)}")
+        folders, done = run_stages(_stages(trial, base), trial, base, store, listener)
+        timeline += [replace(each, name=f"{each.name} ({number})") for each in done]
+        rows = _rows(folders["prepare"])
+        for tier in TIERS:
+            student = StudentSpec() if tier is Tier.CLOUD else trial.student_of(tier)
+            found[tier].setdefault(student, _probe(trial, tier, student, folders[f"probe-{tier}"], rows))
+    (cloud,) = found[Tier.CLOUD].values()
+    priced = {
+        (device.student, edge.student): _price(spec, rows, device, edge, cloud)
+        for device in found[Tier.DEVICE].values()
+        for edge in found[Tier.EDGE].values()
+        if not device.missed and not edge.missed
+    }
+    if not priced:
+        raise GateError(_nothing_fits(found, spec))
+    device, edge = min(priced, key=priced.__getitem__)
+    chosen = msgspec.structs.replace(spec, device=device, edge=edge)
+    tried = [
+        _tried(spec, tier, probed, cloud, [cost for pair, cost in priced.items() if pair[side] == student], pick)
+        for side, (tier, pick) in enumerate(((Tier.DEVICE, device), (Tier.EDGE, edge)))
+        for student, probed in found[tier].items()
+    ]
+    say(f"search: device {name_of(spec, Tier.DEVICE, device)}, edge {name_of(spec, Tier.EDGE, edge)}")
+    return chosen, SearchRecord(tried=tried, left=left, seconds=time.monotonic() - begun), timeline
+
+
+def _stages(spec: LadderSpec, base: Path) -> list[Stage]:
+    stages = ladder_stages(spec, base)
+    return [*stages[: stages.index(CERTIFY)], *PROBES]
+
+
+def _rows(folder: Path) -> _Rows:
+    prepared = read_prepared(folder)
+    truth = truth_of(choosing_rows(prepared), prepared.labels, prepared.out_of_scope)
+    return _Rows(truth, len(prepared.rows[Role.TUNING]), prepared.out_of_scope is not None)
+
+
+def _probe(spec: LadderSpec, tier: Tier, student: StudentSpec, folder: Path, rows: _Rows) -> _Probed:
+    outputs, costs = read_probe(folder)
+    tuning = slice(rows.tuning)
+    head = fit_head(
+        outputs.logits[tuning],
+        outputs.tokens[tuning],
+        outputs.unknown[tuning],
+        rows.truth[tuning],
+        rows.has_out_of_scope,
+    )
+    said = outputs.read(head)
+    missed = [] if tier is Tier.CLOUD else missed_budgets(tier, spec.student_of(tier), costs)
+    return _Probed(student, Answers(said.score, said.right(rows.truth)), said.index, costs, missed)
+
+
+def _price(spec: LadderSpec, rows: _Rows, device: _Probed, edge: _Probed, cloud: _Probed) -> float:
+    """The expected cost of 1,000 requests at the point that these rows would certify; all to the cloud without one."""
+    answers = {Tier.DEVICE: device.answers, Tier.EDGE: edge.answers, Tier.CLOUD: cloud.answers}
+    tuning = {tier: Answers(said.score[: rows.tuning], said.right[: rows.tuning]) for tier, said in answers.items()}
+    alphas = spec.certificate.alphas
+    points = order_points(tuning, alphas, spec.prices.edge, spec.prices.cloud)
+    proven = certify(points, answers, alphas, spec.certificate.confidence_share, out_of_scope_rows=0, bound={})
+    served = choose_point(proven)
+    share = next((level.share for level in proven.levels if level.alpha == served), {Tier.CLOUD: 1.0})
+    return spec.prices.per_1000(share)
+
+
+def _tried(
+    spec: LadderSpec, tier: Tier, probed: _Probed, cloud: _Probed, costs: list[float], pick: StudentSpec
+) -> Tried:
+    return Tried(
+        tier=tier,
+        name=name_of(spec, tier, probed.student),
+        accuracy=float(probed.answers.right.mean()),
+        agreement=float((probed.index == cloud.index).mean()),
+        costs=probed.costs,
+        missed=probed.missed,
+        cost_per_1000=min(costs, default=None),
+        chosen=probed.student == pick,
+    )
+
+
+def name_of(spec: LadderSpec, tier: Tier, student: StudentSpec) -> str:
+    """A candidate in words, such as `transformer width 160 augment 60000`."""
+    kind = msgspec.structs.replace(spec, **{tier.value: student}).student_kind(tier)
+    parts = ((part, getattr(student, part)) for part in ("width", "layers", "augment", "quantize"))
+    return " ".join([kind, *(f"{part} {value}" for part, value in parts if value is not None)])
+
+
+def _nothing_fits(found: dict[Tier, dict[StudentSpec, _Probed]], spec: LadderSpec) -> str:
+    """What the candidate that comes nearest lacks, for each tier where none fits."""
+    said = []
+    for tier in (Tier.DEVICE, Tier.EDGE):
+        probed = list(found[tier].values())
+        if all(candidate.missed for candidate in probed):
+            nearest = min(probed, key=lambda candidate: (len(candidate.missed), candidate.costs.size_bytes))
+            name = name_of(spec, tier, nearest.student)
+            said.append(f"none of {len(probed)} candidates; nearest is {name}: {'; '.join(nearest.missed)}")
+    return "no ladder fits the budgets: " + " | ".join(said) + "; raise the budget by that much, or search longer"
+
+
+def pareto_front(found: SearchRecord, tier: Tier) -> list[Tried]:
+    """Candidates of a tier that fit and that no smaller one is as cheap as, smallest first."""
+    fitting = [tried for tried in found.tried if tried.tier is tier and tried.cost_per_1000 is not None]
+    front: list[Tried] = []
+    for tried in sorted(fitting, key=lambda tried: (tried.costs.size_bytes, tried.cost_per_1000)):
+        if not front or (tried.cost_per_1000 or 0.0) < (front[-1].cost_per_1000 or 0.0):
+            front.append(tried)
+    return front
