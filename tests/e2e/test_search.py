@@ -15,8 +15,8 @@ LADDER = """
 name: small
 data: {{train: train.jsonl, calibration: calibration.jsonl, test: test.jsonl, out_of_scope: out_of_scope}}
 cloud: {{fit: {{epochs: 2}}}}
-edge: {{student: bag, width: 48, augment: 200, fit: {{epochs: 1}}}}
-device: {{student: bag, augment: 200, fit: {{epochs: 2}}{budget}}}
+edge: {{student: bag, width: 48, augment: 200, fit: {{epochs: 4}}}}
+device: {{student: bag, augment: 200, fit: {{epochs: 4}}{budget}}}
 search: {{minutes: {minutes}}}
 """
 DEFAULT_WIDTH, WIDE, NARROW = "bag augment 200", "bag width 256 augment 200", "bag width 64 augment 200"

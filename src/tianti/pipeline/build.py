@@ -142,6 +142,7 @@ def _tier_line(evaluation: Evaluation, tier: Any) -> dict[str, Any]:  # noqa: AN
         "latency_ms",
         "machine",
         "truncated",
+        "parity",
         "rejected_at_5",
     )
     return {name: getattr(figures, name) for name in names}

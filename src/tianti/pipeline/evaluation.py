@@ -33,7 +33,7 @@ class TierEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     quantile of the in-scope rows' energy (None without out-of-scope rows). `download_bytes` is compressed on the wire
     (None for the cloud, which nobody fetches),
     `memory_bytes` what a process that answers has held at most (None where the system does not tell); `latency_ms` is
-    on `machine`.
+    on `machine`; `parity` is how the file compares with its parent (`compression.parity.Parity`).
     """
 
     package: str
@@ -48,6 +48,7 @@ class TierEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     truncated: int
     rejected_at_5: float | None
+    parity: dict[str, float]
     before: Reliability
     after: Reliability
     confusions: list[Confusion]

@@ -35,6 +35,7 @@ from tianti.pipeline.evaluation import (
 from tianti.pipeline.profiling import Costs, measure_costs, profile_digests
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.stages.certify import read_certificate
+from tianti.pipeline.stages.package import PARITY
 from tianti.router import choose_point
 from tianti.spec import TIERS, Certificate, Role
 from tianti.spec.ladder import LadderSpec, PriceSpec
@@ -60,7 +61,8 @@ def run(context: StageContext) -> None:
         said = outputs.read(heads[tier])
         answers[tier] = Answers(said.score, said.right(truth))
         costs = measure_costs(context.spec, tier, folder, [row.text for row in rows[:_TIMED_TEXTS]], context.base)
-        tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared, costs)
+        parity = msgspec.json.decode((context.inputs[f"compress-{tier}"] / PARITY).read_bytes())
+        tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared, costs, parity)
     served = choose_point(certificate)
     thresholds = None if served is None else certificate.thresholds(served)
     outside = int((truth == REJECTED).sum())
@@ -109,6 +111,7 @@ def _evaluate_tier(
     truth: NDArray[np.int64],
     prepared: Prepared,
     costs: Costs,
+    parity: dict[str, float],
 ) -> TierEvaluation:
     package = read_package(folder)
     right, in_scope = said.right(truth), truth != REJECTED
@@ -121,6 +124,7 @@ def _evaluate_tier(
         accuracy_in_scope=float((best == truth)[in_scope].mean()),
         macro_f1=_macro_f1(said.index, truth),
         **msgspec.structs.asdict(costs),
+        parity=parity,
         truncated=int(outputs.truncated.sum()),
         rejected_at_5=None if in_scope.all() else rejected_share(said.energy, ~in_scope),
         before=_reliability(_softmax_top(outputs.logits), best == truth),
@@ -186,7 +190,7 @@ def _parts(spec: LadderSpec, base: Path) -> object:
 EVALUATE = Stage(
     "evaluate",
     run,
-    needs=("prepare", "certify", *(f"package-{tier}" for tier in TIERS)),
+    needs=("prepare", "certify", *(f"{made}-{tier}" for tier in TIERS for made in ("compress", "package"))),
     parts=_parts,
     rooms=(
         "certificate",

@@ -20,15 +20,17 @@ from tianti.pipeline.stages.teach import (
     base_digest,
     find_own,
     quantization_of,
+    rows_in_scope,
 )
 from tianti.runtimes.onnx import OnnxRuntime
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import SCRATCH, LadderSpec
 from tianti.store import canonical_json, sha256_bytes, sha256_file, sha256_tree, write_atomic
 
-MODEL, TOKENIZER, ARCHITECTURE = "model.onnx", "tokenizer.json", "architecture.txt"
+MODEL, TOKENIZER, ARCHITECTURE, PARITY = "model.onnx", "tokenizer.json", "architecture.txt", "parity.json"
 _GOLDENS, _GOLDEN_LABELS = 8, 3
 _EXAMPLES = 8
+_PARITY_ROWS = 300
 _ENCODER_EXAMPLES = ("two texts that an encoder is traced with, of which this is the longer", "the shorter")
 
 
@@ -50,34 +52,62 @@ def run_encoder(context: StageContext) -> None:
 
 
 def run_compress(tier: Tier, context: StageContext) -> None:
-    """Write model.onnx, tokenizer.json, and what the model is in words."""
-    with needs_extra("train"):
-        import torch
-
-    from tianti.compression import attach_head, export_onnx, quantize
-    from tianti.training import EncoderClassifier, load_teacher
+    """Write model.onnx, tokenizer.json, what the model is in words, and how it compares with its parent."""
+    from tianti.compression import check_parity, compare, run_rows
+    from tianti.training import load_teacher
 
     teacher = load_teacher(context.inputs["teach"])
     write_atomic(context.out / TOKENIZER, teacher.tokenizer_json().encode())
     kind = teacher.architecture if tier is Tier.CLOUD else context.spec.student_kind(tier)
     write_atomic(context.out / ARCHITECTURE, kind.encode())
+    parent = _write_model(tier, teacher, context)
+    context.progress(2, 3, "comparing with the parent")
+    rows = rows_in_scope(read_prepared(context.inputs["prepare"]), Role.VALIDATION)
+    ids, truth = teacher.encode(rows.texts[:_PARITY_ROWS]), rows.labels[:_PARITY_ROWS]
+    parity = compare(_run_module(parent, ids, teacher.pad_id), run_rows(context.out / MODEL, ids), truth)
+    check_parity(parity)
+    write_atomic(context.out / PARITY, canonical_json(parity))
+
+
+def _write_model(tier: Tier, teacher, context: StageContext):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Write model.onnx; the torch module that it was made from."""
+    with needs_extra("train"):
+        import torch
+
+    from tianti.compression import attach_head, export_onnx, quantize
+    from tianti.training import EncoderClassifier
+
+    module: torch.nn.Module = teacher.module
     if tier is Tier.CLOUD and keeps_encoder(context.spec):
-        assert isinstance(teacher.module, EncoderClassifier)
-        tensors = (teacher.module.encoder.centre, teacher.module.head.weight, teacher.module.head.bias)
+        assert isinstance(module, EncoderClassifier)
+        tensors = (module.encoder.centre, module.head.weight, module.head.bias)
         centre, weight, bias = (tensor.detach().numpy() for tensor in tensors)
         attach_head(context.inputs["encoder"] / MODEL, context.out / MODEL, centre, weight, bias)
-        return
-    module: torch.nn.Module = teacher.module
+        return module
     table: Quantization = "int8"
     if tier is not Tier.CLOUD:
+        kind = context.spec.student_kind(tier)
         find_own(kind, context.base)  # its module must be there to unpickle a student of it
         module = torch.load(context.inputs[f"distill-{tier}"] / "student.pt", weights_only=False)
         table = quantization_of(context.spec.student_of(tier), kind)
     with TemporaryDirectory() as folder:
         exported = Path(folder) / "float.onnx"
         export_onnx(module, exported, example_ids=_example_ids(teacher, context), pad_id=teacher.pad_id)
-        context.progress(1, 2, "quantising")
+        context.progress(1, 3, "quantising")
         quantize(exported, context.out / MODEL, embedding=table, matmul=table != "none")
+    return module
+
+
+def _run_module(module, ids, pad_id: int):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Logits float32 [rows, labels] of a torch module, in float32, in batches as they come, padded."""
+    with needs_extra("train"):
+        import torch
+
+    from tianti.training.loop import pad_batch
+
+    batches = [ids[start : start + _EXAMPLES] for start in range(0, len(ids), _EXAMPLES)]
+    with torch.inference_mode():
+        return np.concatenate([module.eval()(pad_batch(batch, pad_id)).numpy() for batch in batches])
 
 
 def run_package(tier: Tier, context: StageContext) -> None:

@@ -31,7 +31,7 @@ def run_teach(context: StageContext) -> None:
     from tianti.training import find_base, fine_tune, save_teacher, teach_head, teach_scratch
 
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
-    train, validation = (_rows(prepared, role) for role in (Role.TRAIN, Role.VALIDATION))
+    train, validation = (rows_in_scope(prepared, role) for role in (Role.TRAIN, Role.VALIDATION))
     labels, longest = len(prepared.labels), spec.data.max_length
     fit = spec.cloud.fit
     if spec.cloud.base == SCRATCH:
@@ -50,7 +50,7 @@ def run_lessons(context: StageContext) -> None:
     from tianti.training import load_teacher, make_texts, shrink_vocabulary
 
     prepared = read_prepared(context.inputs["prepare"])
-    teacher, train = load_teacher(context.inputs["teach"]), _rows(prepared, Role.TRAIN)
+    teacher, train = load_teacher(context.inputs["teach"]), rows_in_scope(prepared, Role.TRAIN)
     ids = teacher.encode(train.texts)
     vocabulary = shrink_vocabulary(teacher, ids, context.progress)
     count = max(_made_up(student) for student in (context.spec.edge, context.spec.device))
@@ -81,7 +81,7 @@ def run_distill(tier: Tier, context: StageContext) -> None:
 
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
     student, teacher = spec.student_of(tier), load_teacher(context.inputs["teach"])
-    validation = _rows(prepared, Role.VALIDATION)
+    validation = rows_in_scope(prepared, Role.VALIDATION)
     with np.load(context.inputs["lessons"] / "lessons.npz") as kept:
         count = len(kept["labels"]) + _made_up(student)
         ids = np.split(kept["flat"], np.cumsum(kept["lengths"])[:-1])[:count]
@@ -112,7 +112,7 @@ def _made_up(student: StudentSpec) -> int:
     return _MADE_UP if student.augment is None else student.augment
 
 
-def _rows(prepared: Prepared, role: Role):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Rows, which needs torch)
+def rows_in_scope(prepared: Prepared, role: Role):  # type: ignore[no-untyped-def]  # noqa: ANN201  (Rows, which needs torch)
     """In-scope rows of a role: out of scope is told by energy, not learnt as a class (docs/adr/0004)."""
     from tianti.training import Rows
 
