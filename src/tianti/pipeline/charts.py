@@ -74,8 +74,7 @@ def _accuracy_by_size(axes: Axes, evaluation: Evaluation) -> None:
         axes.scatter(megabytes, figures.accuracy, s=90, color=_COLOURS[tier])
         note = f"{tier}  {figures.latency_ms['p50']:.2f} ms"
         axes.annotate(note, (megabytes, figures.accuracy), xytext=(0, 9), textcoords="offset points", ha="center")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    _scale_sizes(axes)
     axes.margins(0.25)
     axes.set_xlabel("size, MB (log)")
     axes.set_ylabel("accuracy")
@@ -92,11 +91,17 @@ def _cost_by_size(axes: Axes, found: SearchRecord) -> None:
         sizes = [tried.costs.size_bytes / 1e6 for tried in front]
         costs = [tried.cost_per_1000 or 0.0 for tried in front]
         axes.plot(sizes, costs, color=_COLOURS[tier], linewidth=1, label=tier.value)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    _scale_sizes(axes)
     axes.set_xlabel("installed, MB (log)")
     axes.set_ylabel("cost of 1,000 requests")
     axes.legend(frameon=False)
+
+
+def _scale_sizes(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(axis="x", which="minor", labelsize=6)
 
 
 def _shares(axes: Axes, evaluation: Evaluation) -> None:
