@@ -11,7 +11,7 @@ import pytest
 from tianti.cli.progress import Quiet
 from tianti.data.sample.generate import sample_rows
 from tianti.device import load
-from tianti.errors import DataError, GateError, IntegrityError, SpecError
+from tianti.errors import DataError, GateError, IntegrityError, SpecError, UsageError
 from tianti.package import find_release
 from tianti.pipeline import RunRecord, Workspace
 from tianti.pipeline.build import build_ladder
@@ -153,6 +153,19 @@ def test_verify_recomputes_and_a_changed_claim_is_found(built: tuple[Path, RunRe
     shutil.copytree(forged, identity)
     with pytest.raises(IntegrityError, match=r"release\.json was changed"):
         find_release(record.release, tmp_path / "releases")
+
+
+def test_verify_needs_every_tier_for_own_rows(built: tuple[Path, RunRecord], tmp_path: Path) -> None:
+    folder, record = built
+    partial = tmp_path / "partial"
+    shutil.copytree(Workspace(folder).releases / record.release, partial)
+    content = json.loads((partial / "release.json").read_bytes())
+    for part in ("packages", "heads"):
+        del content[part]["edge"]
+    (partial / "release.json").unlink()
+    (partial / "release.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UsageError, match="no package of edge"):
+        verify(partial, folder / "test.jsonl")
 
 
 def test_verify_refuses_labels_that_the_release_does_not_know(built: tuple[Path, RunRecord]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from tianti.certificate import REJECTED, Answers, recheck, void_reason
 from tianti.data import read_table
 from tianti.data.read import Columns
-from tianti.errors import DataError, IntegrityError
+from tianti.errors import DataError, IntegrityError, UsageError
 from tianti.package import ModelPackage, Release, read_release, verify_release
 from tianti.pipeline.evaluation import LevelEvaluation
 from tianti.pipeline.readings import UNKNOWN, run_package, truth_of
@@ -69,6 +69,7 @@ def verify(
     Raises:
         IntegrityError: a file, a binding, a self-test or the certificate is not what it says.
         DataError: the rows cannot be read, or have labels that the release does not know.
+        UsageError: there are rows, but a tier's package is missing.
     """
     release = read_release(folder)
     verify_release(release)
@@ -99,6 +100,8 @@ def _run_goldens(package: ModelPackage) -> None:
 
 def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | None) -> OwnRows:
     record = release.record
+    if missing := ", ".join(tier for tier in TIERS if tier not in record.packages):
+        raise UsageError(f"{release.folder} has no package of {missing}: what the ladder risks takes all of them")
     rows = read_table(str(data), Path(), columns, encoding)
     truth = truth_of(rows, record.labels, record.out_of_scope)
     if strangers := sorted({row.label for row, label in zip(rows, truth, strict=True) if label == UNKNOWN}):
