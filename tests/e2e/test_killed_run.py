@@ -58,29 +58,38 @@ def is_alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
+def start_until_distilling(start: Start, folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A run whose edge is distilled and whose device is being distilled, and the processes that it started."""
+    process, deadline = start(folder), time.monotonic() + PATIENCE_S
+    while not list((folder / ".tianti" / "artifacts").glob("distill-edge-*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    return process, children_of(process.pid)
+
+
+def wait_until_gone(children: list[psutil.Process]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while any(map(is_alive, children)):
+        assert time.monotonic() < deadline, "the run left a process behind"
+        time.sleep(0.1)
+
+
 def test_kill_9_in_distill_and_run_again(start: Start, tmp_path: Path) -> None:
     for name, rows in sample_rows().items():
         few = rows[: {"train": 1200, "calibration": 300, "test": 10}[name]]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few), encoding="utf-8")
     # far too many epochs, so that it is in distillation when it is killed
     (tmp_path / "ladder.yaml").write_text(LADDER.replace("EPOCHS", "100000"), encoding="utf-8")
-    process = start(tmp_path)
-    artifacts, deadline = tmp_path / ".tianti" / "artifacts", time.monotonic() + PATIENCE_S
-    while not list(artifacts.glob("distill-edge-*")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    children = children_of(process.pid)
+    process, children = start_until_distilling(start, tmp_path)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert children
-    while any(map(is_alive, children)):
-        assert time.monotonic() < deadline, "the killed run left a process behind"
-        time.sleep(0.1)
+    wait_until_gone(children)
     (tmp_path / "ladder.yaml").write_text(LADDER.replace("EPOCHS", "1"), encoding="utf-8")
     out, err = start(tmp_path).communicate(timeout=PATIENCE_S)
     record = json.loads(out.splitlines()[-1])
     assert {"prepare", "teach", "lessons", "distill-edge"} <= set(record["cached"]), err
-    assert not list(artifacts.glob(".tmp-distill-edge*"))
+    assert not list((tmp_path / ".tianti" / "artifacts").glob(".tmp-distill-edge*"))
 
 
 def test_ctrl_c_ends_with_1_and_leaves_nothing_half_written(start: Start, tmp_path: Path) -> None:
@@ -88,17 +97,10 @@ def test_ctrl_c_ends_with_1_and_leaves_nothing_half_written(start: Start, tmp_pa
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     ladder = LADDER.replace("calibration: calibration.jsonl, ", "").replace("EPOCHS", "100000")
     (tmp_path / "ladder.yaml").write_text(ladder, encoding="utf-8")
-    process = start(tmp_path)
-    artifacts, deadline = tmp_path / ".tianti" / "artifacts", time.monotonic() + PATIENCE_S
-    while not list(artifacts.glob("distill-edge-*")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    children = children_of(process.pid)
+    process, children = start_until_distilling(start, tmp_path)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "stopped" in err and "Traceback" not in err
-    assert not list(artifacts.glob(".tmp-*"))
-    while any(map(is_alive, children)):
-        assert time.monotonic() < deadline, "Ctrl-C left a process behind"
-        time.sleep(0.1)
+    assert not list((tmp_path / ".tianti" / "artifacts").glob(".tmp-*"))
+    wait_until_gone(children)

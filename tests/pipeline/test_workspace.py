@@ -61,3 +61,8 @@ def test_nothing_is_collected_while_a_run_is_under_way(tmp_path: Path, releases:
     workspace.collect(keep_runs=1)  # it ended without a record: nobody needs what it made
     assert workspace.store.keys() == []
     assert not list((tmp_path / ".tianti" / "runs").iterdir())
+
+
+def test_collecting_where_there_is_no_workspace_makes_none(tmp_path: Path) -> None:
+    assert Workspace(tmp_path).collect(keep_runs=1) == (0, 0)
+    assert list(tmp_path.iterdir()) == []

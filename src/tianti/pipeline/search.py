@@ -35,9 +35,10 @@ from tianti.store import ArtifactStore
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """One candidate of a tier. `accuracy` and `agreement` (with the cloud's label) are on the rows that choose;
+    """One candidate of a tier.
 
-    `cost_per_1000` is of the cheapest ladder with it that fits, None where none does; `missed` are its budgets' misses.
+    `accuracy` and `agreement` (with the cloud's label) are on the rows that choose; `cost_per_1000` is of the cheapest
+    ladder with it that fits, None where none does; `missed` says which budgets it misses, and by how much.
     """
 
     tier: Tier
@@ -85,7 +86,7 @@ def search(
         The spec with its edge and device fixed, what was tried, and the timeline.
 
     Raises:
-        GateError: no candidate meets the budgets; it says by how much, and what would.
+        GateError: no candidate meets the budgets; it says what comes nearest, and by how much it misses.
     """
     assert spec.search is not None
     begun, trials, left = time.monotonic(), rounds(spec), 0

@@ -119,6 +119,8 @@ class Workspace:
         Raises:
             UsageError: a run is under way.
         """
+        if not self.root.is_dir():
+            return 0, 0
         with self._gate():
             self._check_idle()
             latest = self.releases / "latest"
@@ -135,7 +137,6 @@ class Workspace:
 
     def _gate(self) -> FileLock:
         """Held while a run begins, and while things are collected."""
-        self.root.mkdir(parents=True, exist_ok=True)
         return FileLock(self.root / "gate.lock")
 
     def _check_idle(self) -> None:
