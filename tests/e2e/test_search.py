@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tianti.cli.progress import Quiet
 from tianti.data.sample.generate import sample_rows
-from tianti.errors import GateError
+from tianti.errors import GateError, StageError
 from tianti.pipeline import Workspace
 from tianti.pipeline.build import build_ladder
+from tianti.pipeline.contract import Stage
+from tianti.pipeline.run import run_stages
+from tianti.spec.ladder import LadderSpec
 
 LADDER = """
 name: small
@@ -61,6 +65,23 @@ def test_a_budget_keeps_out_what_does_not_fit_without_training_again(folder: Pat
     missed = {tried["name"]: tried["missed"] for tried in record.search["tried"] if tried["tier"] == "device"}
     assert "device.size: expected at most 200,000 bytes" in missed[WIDE][0] and missed[NARROW] == []
     assert record.tiers["device"]["size_bytes"] <= 200_000
+
+
+def test_a_candidate_that_cannot_be_made_is_dropped_with_the_reason(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_wide(stages: list[Stage], spec: LadderSpec, *rest: Any) -> Any:
+        if spec.device.width == 256:
+            raise StageError("expected finite logits")
+        return run_stages(stages, spec, *rest)
+
+    monkeypatch.setattr("tianti.pipeline.search.run_stages", refuse_wide)
+    record = build_ladder(write(folder), Quiet())
+    assert record.search is not None
+    assert record.search["dropped"] == [{"tier": "device", "name": WIDE, "why": "expected finite logits"}]
+    assert {tried["name"] for tried in record.search["tried"] if tried["tier"] == "device"} == {DEFAULT_WIDTH, NARROW}
+    page = Workspace(folder).report_path(record.run).read_text(encoding="utf-8")
+    assert "dropped: expected finite logits" in page
 
 
 def test_a_budget_that_nothing_meets_says_by_how_much_and_what_comes_nearest(folder: Path) -> None:

@@ -8,6 +8,7 @@ chosen ladder are as honest as without a search; every candidate is kept, so a s
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from tianti.certificate import Answers, certify, fit_head, order_points
 from tianti.data import read_prepared
-from tianti.errors import GateError
+from tianti.errors import GateError, StageError
 from tianti.pipeline.candidates import rounds
 from tianti.pipeline.contract import Stage, StageDone
 from tianti.pipeline.gates import missed_budgets
@@ -51,10 +52,19 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     chosen: bool
 
 
+class Dropped(msgspec.Struct, frozen=True):
+    """A candidate that could not be made: its training failed, or its file is worse than its parent."""
+
+    tier: Tier
+    name: str
+    why: str
+
+
 class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a search tried, and how it ended."""
 
     tried: list[Tried]
+    dropped: list[Dropped]
     left: int  # rounds that there was no time for
     seconds: float
 
@@ -87,19 +97,34 @@ def search(
 
     Raises:
         GateError: no candidate meets the budgets; it says what comes nearest, and by how much it misses.
+        StageError: the first round, of the default preset, failed.
     """
     assert spec.search is not None
-    begun, trials, left = time.monotonic(), rounds(spec), 0
+    begun, trials, number = time.monotonic(), deque(rounds(spec)), 0
+    first = trials[0]
     timeline: list[StageDone] = []
+    dropped: list[Dropped] = []
     found: dict[Tier, dict[StudentSpec, _Probed]] = {tier: {} for tier in TIERS}
-    for number, trial in enumerate(trials, 1):
-        if number > 1 and time.monotonic() - begun > 60 * spec.search.minutes:
-            left = len(trials) - number + 1
-            say(f"search: time is up, {left} of {len(trials)} rounds were not begun")
+    while trials:
+        if number and time.monotonic() - begun > 60 * spec.search.minutes:
+            say(f"search: time is up, {len(trials)} rounds were not begun")
             break
+        trial, number = trials.popleft(), number + 1
         names = (f"{tier} {name_of(spec, tier, trial.student_of(tier))}" for tier in (Tier.DEVICE, Tier.EDGE))
-        say(f"search {number} of {len(trials)}: {', '.join(names)}")
-        folders, done = run_stages(_stages(trial, base), trial, base, store, listener)
+        say(f"search {number} of {number + len(trials)}: {', '.join(names)}")
+        try:
+            folders, done = run_stages(_stages(trial, base), trial, base, store, listener)
+        except StageError as error:
+            if trial == first:
+                raise
+            news = _news(trial, first)
+            if len(news) > 1:  # which of them failed? Each is tried beside what worked
+                trials.extendleft(msgspec.structs.replace(first, **{tier.value: student}) for tier, student in news)
+                continue
+            ((tier, student),) = news
+            dropped.append(Dropped(tier, name_of(spec, tier, student), str(error)))
+            say(f"search: {tier} {dropped[-1].name} is dropped: {error}")
+            continue
         timeline += [replace(each, name=f"{each.name} ({number})") for each in done]
         rows = _rows(folders["prepare"])
         for tier in TIERS:
@@ -122,7 +147,17 @@ def search(
         for student, probed in found[tier].items()
     ]
     say(f"search: device {name_of(spec, Tier.DEVICE, device)}, edge {name_of(spec, Tier.EDGE, edge)}")
-    return chosen, SearchRecord(tried=tried, left=left, seconds=time.monotonic() - begun), timeline
+    return (
+        chosen,
+        SearchRecord(tried=tried, dropped=dropped, left=len(trials), seconds=time.monotonic() - begun),
+        timeline,
+    )
+
+
+def _news(trial: LadderSpec, first: LadderSpec) -> list[tuple[Tier, StudentSpec]]:
+    """What of a round is not in the first."""
+    both = ((tier, trial.student_of(tier)) for tier in (Tier.DEVICE, Tier.EDGE))
+    return [(tier, student) for tier, student in both if student != first.student_of(tier)]
 
 
 def _stages(spec: LadderSpec, base: Path) -> list[Stage]:
