@@ -4,6 +4,7 @@ Not here: the stages (`pipeline`).
 """
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -37,4 +38,56 @@ def run_command(ladder: Path, as_json: bool) -> None:
     print_run(record, ladder.parent)
 
 
-COMMANDS = (init_command, run_command)
+@click.command("import")
+@click.argument("source")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make.")
+@click.option(
+    "--tokenizer", type=click.Path(exists=True, path_type=Path), help="A tokenizer.json, where none is beside."
+)
+@click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="One a line, or JSON.")
+@click.option("--max-length", type=click.IntRange(min=4), help="Tokens of a text at most; default 64.")
+@click.option("--pad-to", type=click.IntRange(min=4), help="Pad every text to this length: as the model was trained.")
+@click.option("--pad-side", type=click.Choice(["left", "right"]), default="right", show_default=True)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Labelled rows: also write a ladder.yaml.",
+)
+@click.option("--text", default="text", show_default=True, help="Name of the text column of --data.")
+@click.option("--label", default="label", show_default=True, help="Name of the label column of --data.")
+@click.option("--json", "as_json", is_flag=True)
+def import_command(
+    source: str,
+    out: Path,
+    tokenizer: Path | None,
+    labels: Path | None,
+    max_length: int | None,
+    pad_to: int | None,
+    pad_side: Literal["left", "right"],
+    data: Path | None,
+    text: str,
+    label: str,
+    as_json: bool,
+) -> None:
+    """Make a package, and with --data a ladder, of a classifier that was trained elsewhere.
+
+    SOURCE is a Hugging Face folder, an ONNX, Keras (.keras) or TFLite file, a SavedModel folder, or module:function,
+    which builds a torch module. Formats that can carry code are refused.
+    """
+    from tianti.pipeline.bring import Origin, import_model
+    from tianti.store import canonical_json
+
+    origin = Origin(tokenizer=tokenizer, labels=labels, max_length=max_length, pad_to=pad_to, pad_side=pad_side)
+    made = import_model(source, out, origin, data, text, label)
+    manifest = made.package.manifest
+    if as_json:
+        found = {"package": made.package.id, "labels": manifest.labels, "accuracy": made.accuracy, "rows": made.rows}
+        click.echo(canonical_json(found).decode())
+        return
+    click.echo(f"wrote {made.package.folder}: {len(manifest.labels)} labels, {manifest.size_bytes:,} bytes")
+    if made.accuracy is not None:
+        click.echo(f"on your {made.rows} rows it is right on {made.accuracy:.1%}")
+        click.echo(f"next: tianti run {made.ladder}")
+
+
+COMMANDS = (init_command, run_command, import_command)

@@ -4,6 +4,8 @@ Not here: matmuls (`quantize`), the scale rule (`scales`). Invariant: only stand
 are unpacked after the lookup, so what a text costs grows with its tokens and not with the vocabulary.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -43,11 +45,22 @@ def shrink_tables(graph: GraphProto, bits: int) -> None:
     _narrow_lookups(graph)
 
 
-def _word_lookups(graph: GraphProto, tensors: dict[str, TensorProto]) -> list[NodeProto]:
+def read_word_table(graph: GraphProto) -> NDArray[np.float32] | None:
+    """The largest float table looked up by the ids of any classifier, [vocabulary, width]; None where there is none."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    # padding to a length, and what TensorFlow does about negative ids, still hand the same ids on
+    lookups = _word_lookups(graph, tensors, _CARRIERS | {"Pad", "Add"})
+    tables = [numpy_helper.to_array(tensors[lookup.input[0]]) for lookup in lookups]
+    return max(tables, key=len, default=None)
+
+
+def _word_lookups(
+    graph: GraphProto, tensors: dict[str, TensorProto], carriers: Collection[str] = _CARRIERS
+) -> list[NodeProto]:
     """Gathers on axis 0 of a 2-D float table by the input's ids, or by what an alias map makes of them."""
     ids, found = {graph.input[0].name}, []
     for node in graph.node:
-        if node.op_type in _CARRIERS and node.input[0] in ids:
+        if node.op_type in carriers and node.input[0] in ids:
             ids.update(node.output)
         if node.op_type != "Gather" or node.input[1] not in ids or node.input[0] not in tensors:
             continue

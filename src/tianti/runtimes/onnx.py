@@ -4,7 +4,10 @@ Not here: reading the score (`certificate.score`) or choosing a tier (`router`).
 scaled over the whole batch, so an answer must not depend on its batch mates. Invariant: one engine thread per session.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tianti.errors import PackageError, RunError
 from tianti.package import ModelPackage
@@ -42,13 +45,21 @@ class OnnxRuntime:
         """Run one text (see `Runtime.run`)."""
         encoding = self._tokenizer.encode(text)
         ids = encoding.ids
+        return Output(self.run_ids(ids), len(ids), ids.count(self._unknown), bool(encoding.overflowing))
+
+    def run_ids(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """The logits [labels] of a text's ids.
+
+        Raises:
+            RunError: as of `run`.
+        """
         try:
-            logits = self._session.run(None, {"input_ids": np.array([ids], dtype=np.int64)})[0][0]
+            logits: NDArray[np.float32] = self._session.run(None, {"input_ids": np.array([ids], dtype=np.int64)})[0][0]
         except Exception as error:  # onnxruntime raises bare exceptions of its own
             raise RunError(f"package {self.package[:12]} failed: {error}") from error
         if len(logits) != self._width:
             raise RunError(f"package {self.package[:12]}: expected {self._width} logits, got {len(logits)}")
-        return Output(logits, len(ids), ids.count(self._unknown), bool(encoding.overflowing))
+        return logits
 
 
 def _local_providers(available: list[str]) -> list[str]:

@@ -66,9 +66,13 @@ class FitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CloudSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The large model. `base` is a folder, hf://ORG/NAME, ms://ORG/NAME, or `scratch`."""
+    """The large model. `base` is a folder, hf://ORG/NAME, ms://ORG/NAME, or `scratch`.
+
+    `package` is a trained classifier that `tianti import` made a package of: it is taken as it is.
+    """
 
     base: str = SCRATCH
+    package: str | None = None
     train: Literal["head", "fine_tune"] = "head"
     fit: FitSpec = FitSpec()
 
@@ -263,6 +267,8 @@ def _check_values(spec: LadderSpec) -> None:
 
 
 def _check_cloud(cloud: CloudSpec) -> None:
+    if cloud.package is not None and cloud != CloudSpec(package=cloud.package):
+        raise SpecError("cloud.package: a model that was imported is not trained; remove base, train and fit")
     if cloud.base == SCRATCH and cloud.train == "fine_tune":
         raise SpecError("cloud.train: fine_tune needs a cloud.base to start from, got scratch; remove one of them")
     if cloud.base != SCRATCH and cloud.train == "head" and cloud.fit != FitSpec():

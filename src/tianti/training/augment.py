@@ -25,8 +25,8 @@ def make_texts(
     seed: int,
 ) -> list[list[int]]:
     """`count` made-up texts as ids, framed by the special tokens."""
-    generator = np.random.default_rng(seed)
-    bodies = [[token for token in tokens if token not in (special.first, special.last)] for tokens in ids]
+    generator, frame = np.random.default_rng(seed), {*special.before, *special.after}
+    bodies = [[token for token in tokens if token not in frame] for tokens in ids]
     bodies = [body or [special.unknown] for body in bodies]
     by_class = [np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)]
 
@@ -52,7 +52,7 @@ def make_texts(
         shorter = [token for token in bodies[row] if generator.random() > 0.15]
         return substitute(shorter or bodies[row], 0.15)
 
-    return [[special.first, *make()[: max_length - 2], special.last] for _ in range(count)]
+    return [special.frame(make(), max_length) for _ in range(count)]
 
 
 def _swap(token: int, neighbours: dict[int, list[int]], generator: np.random.Generator) -> int:

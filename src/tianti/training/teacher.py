@@ -3,6 +3,7 @@
 Not here: distilling it (`distill`). Invariant: a teacher maps ids of its tokenizer to logits of the in-scope labels.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tianti.errors import needs_extra
+from tianti.package import read_package
 from tianti.spec.ladder import FitSpec
 from tianti.training.contract import Progress
 from tianti.training.encoder import Encoder, Pool, load_encoder, load_tokenizer
+from tianti.training.imported import PackageModule
 from tianti.training.loop import Ids, compute_all, fit_module
 from tianti.training.tokenizer import encode_texts, find_special, train_tokenizer
 from tianti.training.wide import DeepPart, WideAndDeep, fit_wide
@@ -31,6 +34,7 @@ _SCRATCH_ROWS, _SCRATCH_EPOCHS = 60_000, (3, 10)  # rows seen in all, so that sm
 _HEAD_RATE = 2e-3
 _INVERSE_PENALTY = 5.0  # of the logistic head: small enough that energy still tells strangers
 _MIXES = np.linspace(0.0, 1.0, 11)
+_IMPORTED, _VECTORS = "package", "vectors.npy"
 
 
 class EncoderClassifier(nn.Module):
@@ -75,6 +79,7 @@ class Teacher:
     def tokenizer_json(self) -> str:
         """The tokenizer as it ships: it neither cuts nor pads."""
         self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
         return self.tokenizer.to_str()
 
     def label(self, ids: Ids, progress: Progress) -> NDArray[np.float32]:
@@ -200,8 +205,19 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
     (folder / "teacher.json").write_bytes(msgspec.json.encode(rest))
 
 
+def keep_imported(package: Path, vectors: NDArray[np.float32], folder: Path) -> None:
+    """Keep an imported package as a teacher; `vectors` as in `PackageModule`."""
+    shutil.copytree(package, folder / _IMPORTED)
+    np.save(folder / _VECTORS, vectors)
+
+
 def load_teacher(folder: Path) -> Teacher:
-    """What `save_teacher` kept. The file is the workspace's own, so unpickling it trusts nobody new."""
+    """What `save_teacher` or `keep_imported` kept. The file is the workspace's own: unpickling it trusts nobody new."""
+    if (folder / _IMPORTED).is_dir():
+        package = read_package(folder / _IMPORTED)
+        tokenizer = Tokenizer.from_file(str(package.tokenizer_path))
+        module: nn.Module = PackageModule(package.folder, np.load(folder / _VECTORS), find_special(tokenizer).pad)
+        return Teacher(module, tokenizer, package.manifest.max_length, architecture="imported")
     rest = msgspec.json.decode((folder / "teacher.json").read_bytes())
     module = torch.load(folder / "teacher.pt", weights_only=False)
     return Teacher(module, load_tokenizer(folder), **rest)

@@ -14,29 +14,37 @@ with needs_extra("train"):
 _VOCABULARY = 8000
 _MIN_FREQUENCY = 2
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+_PAD_AND_UNKNOWN = (("[PAD]", "[UNK]"), ("<pad>", "<unk>"))
 
 
 @dataclass(frozen=True)
 class Special:
-    """Ids of the special tokens; `first` and `last` frame a text."""
+    """Ids of the special tokens; `before` and `after` frame a text."""
 
     pad: int
     unknown: int
-    first: int
-    last: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def frame(self, body: Sequence[int], max_length: int) -> list[int]:
+        """A text's ids, cut so that they fit with the frame."""
+        return [*self.before, *body[: max_length - len(self.before) - len(self.after)], *self.after]
 
 
 def find_special(tokenizer: Tokenizer) -> Special:
-    """The special tokens of a tokenizer, BERT's names or RoBERTa's.
+    """The special tokens of a tokenizer: padding and unknown by BERT's names or RoBERTa's, the frame as it sets it.
 
     Raises:
-        StageError: it has none of them.
+        StageError: it has no padding or no unknown token.
     """
-    for names in (("[PAD]", "[UNK]", "[CLS]", "[SEP]"), ("<pad>", "<unk>", "<s>", "</s>")):
-        ids = [found for name in names if (found := tokenizer.token_to_id(name)) is not None]
-        if len(ids) == len(names):
-            return Special(*ids)
-    raise StageError("the tokenizer has neither [PAD] [UNK] [CLS] [SEP] nor <pad> <unk> <s> </s>; choose another base")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    frame = tokenizer.encode("").ids
+    for pad, unknown in _PAD_AND_UNKNOWN:
+        ids = tokenizer.token_to_id(pad), tokenizer.token_to_id(unknown)
+        if ids[0] is not None and ids[1] is not None:
+            return Special(ids[0], ids[1], tuple(frame[: len(frame) // 2]), tuple(frame[len(frame) // 2 :]))
+    raise StageError("the tokenizer has neither [PAD] and [UNK] nor <pad> and <unk>; add them, or choose another base")
 
 
 def train_tokenizer(texts: Sequence[str]) -> Tokenizer:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tianti.errors import needs_extra
 from tianti.training.contract import Progress
+from tianti.training.imported import PackageModule
 from tianti.training.loop import Ids, compute_all
 from tianti.training.students import PAD
 from tianti.training.teacher import EncoderClassifier, Teacher
@@ -40,14 +41,17 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write as .npz."""
-        special = np.array([self.special.pad, self.special.unknown, self.special.first, self.special.last])
-        np.savez(path, kept=np.array(self.kept), alias=self.alias, vectors=self.vectors, special=special)
+        lists = (self.kept, (self.special.pad, self.special.unknown), self.special.before, self.special.after)
+        kept, special, before, after = (np.array(each, dtype=np.int64) for each in lists)
+        np.savez(path, alias=self.alias, vectors=self.vectors, kept=kept, special=special, before=before, after=after)
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
         """Read what `save` wrote."""
         with np.load(path) as file:
-            return cls(file["kept"].tolist(), file["alias"], file["vectors"], Special(*file["special"].tolist()))
+            frame = (tuple(file[name].tolist()) for name in ("before", "after"))
+            special = Special(*file["special"].tolist(), *frame)
+            return cls(file["kept"].tolist(), file["alias"], file["vectors"], special)
 
     @property
     def rows(self) -> int:
@@ -70,7 +74,8 @@ class Vocabulary:
             _, _, components = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
             vectors = vectors @ components[:width].T
         table = np.random.default_rng(0).normal(0, 0.1, (self.rows, width))
-        table[1:, : vectors.shape[1]] = vectors * (0.1 / vectors.std())
+        if vectors.any():  # a teacher that was imported may hide its own
+            table[1:, : vectors.shape[1]] = vectors * (0.1 / vectors.std())
         table[PAD] = 0.0
         return torch.from_numpy(table.astype(np.float32))
 
@@ -89,7 +94,7 @@ def shrink_vocabulary(teacher: Teacher, ids: Ids, progress: Progress) -> Vocabul
     """Keep the tokens that `ids` use, and the special ones."""
     special = find_special(teacher.tokenizer)
     vectors = _static_vectors(teacher, special, progress)
-    used = {token for tokens in ids for token in tokens} | {special.unknown, special.first, special.last}
+    used = {token for tokens in ids for token in tokens} | {special.unknown, *special.before, *special.after}
     kept = sorted(used - {special.pad})
     rows = {token: row for row, token in enumerate(kept, 1)}
     alias = np.full(len(vectors), rows[special.unknown], dtype=np.int64)
@@ -106,12 +111,14 @@ def shrink_vocabulary(teacher: Teacher, ids: Ids, progress: Progress) -> Vocabul
 
 def _static_vectors(teacher: Teacher, special: Special, progress: Progress) -> NDArray[np.float32]:
     """What the teacher makes of each token alone; a teacher from scratch has them in its table."""
+    if isinstance(teacher.module, PackageModule):
+        return teacher.module.vectors
     if isinstance(teacher.module, WideAndDeep):
         table: NDArray[np.float32] = teacher.module.deep.body.embedding.weight.detach().numpy()
         return table
     assert isinstance(teacher.module, EncoderClassifier)
     alone: Sequence[list[int]] = [
-        [special.first, token, special.last] for token in range(teacher.tokenizer.get_vocab_size())
+        [*special.before, token, *special.after] for token in range(teacher.tokenizer.get_vocab_size())
     ]
     vectors = compute_all(teacher.module.encoder, alone, special.pad, progress, "reading tokens", batch_size=512)
     last = vectors[:, -teacher.module.encoder.centre.shape[1] :]  # of the features, those of the last layer

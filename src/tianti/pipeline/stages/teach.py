@@ -4,6 +4,7 @@ Not here: how to train (`training`). Invariant: only train rows fit, only valida
 """
 
 import inspect
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tianti.data import Prepared, Row, read_prepared
-from tianti.errors import needs_extra
+from tianti.errors import SpecError, needs_extra
+from tianti.package import ModelPackage, read_package, verify_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.named import find_function
 from tianti.spec import Role, Tier
@@ -34,6 +36,9 @@ def run_teach(context: StageContext) -> None:
     train, validation = (rows_in_scope(prepared, role) for role in (Role.TRAIN, Role.VALIDATION))
     labels, longest = len(prepared.labels), spec.data.max_length
     fit = spec.cloud.fit
+    if spec.cloud.package is not None:
+        _keep_imported(read_package(context.base / spec.cloud.package), prepared, longest, context.out)
+        return
     if spec.cloud.base == SCRATCH:
         teacher = teach_scratch(train, validation, labels, longest, fit, spec.seed, context.progress)
     else:
@@ -43,6 +48,33 @@ def run_teach(context: StageContext) -> None:
         else:
             teacher = fine_tune(base, train, validation, labels, longest, fit, spec.seed, context.progress)
     save_teacher(teacher, context.out)
+
+
+def _keep_imported(package: ModelPackage, prepared: Prepared, longest: int, out: Path) -> None:
+    with needs_extra("train"):
+        import onnx
+
+    from tianti.compression import read_word_table
+    from tianti.training import keep_imported
+
+    verify_package(package)
+    knows, wanted = set(package.manifest.labels), set(prepared.labels)
+    if knows != wanted:
+        lacks, more = sorted(wanted - knows)[:5], sorted(knows - wanted)[:5]
+        cure = "import it with the labels of the data, or leave rows of other labels out"
+        raise SpecError(
+            f"cloud.package: the data have labels that it lacks: {lacks}, and it has others: {more}; {cure}"
+        )
+    if longest > package.manifest.max_length:
+        found = package.manifest.max_length
+        raise SpecError(f"data.max_length: expected at most the {found} tokens of cloud.package, got {longest}")
+    table = read_word_table(onnx.load(package.model_path).graph)
+    vectors = (
+        np.zeros((len(json.loads(package.tokenizer_path.read_bytes())["model"]["vocab"]), 1), np.float32)
+        if table is None
+        else table
+    )
+    keep_imported(package.folder, vectors - vectors.mean(axis=0), out)
 
 
 def run_lessons(context: StageContext) -> None:
@@ -126,7 +158,12 @@ def _teach_parts(spec: LadderSpec, base: Path) -> object:
 
 
 def base_digest(spec: LadderSpec, base: Path) -> str:
-    """Of a local base the bytes, of a hub's the name; `hf://ORG/NAME@REVISION` names one state of it for good."""
+    """Of an imported package its id, of a local base the bytes, of a hub's the name.
+
+    `hf://ORG/NAME@REVISION` names one state of it for good.
+    """
+    if spec.cloud.package is not None:
+        return read_package(base / spec.cloud.package).id
     folder = base / spec.cloud.base
     return sha256_tree(folder) if spec.cloud.base != SCRATCH and folder.is_dir() else spec.cloud.base
 
