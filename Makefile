@@ -1,4 +1,4 @@
-# Five verbs: setup, check, test, demo, bench. Each works in a fresh clone; all live in .venv.
+# Six verbs: setup, check, test, test-platforms, demo, bench. Each works in a fresh clone; all live in .venv.
 PYTHON ?= python3
 # Where to take PyTorch from. Empty: the usual package index. On Linux that index has the CUDA build (about 2.5 GB more);
 # pytorch.org/get-started names the index of the CPU build for each system: make setup TORCH_INDEX=<that URL>
@@ -7,7 +7,7 @@ BENCHMARKS := $(filter-out __init__ real_data,$(basename $(notdir $(wildcard ben
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup check test demo bench
+.PHONY: setup check test test-platforms demo bench
 
 setup: .venv/dev
 
@@ -33,6 +33,16 @@ check: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+.venv/platforms: .venv/dev
+	@echo "Fetching about 800 MB more: LiteRT and its converter, OpenVINO, TensorFlow."
+	$(PIP) install -q --progress-bar on -c constraints.txt -e '.[train,serve,litert-train,openvino,keras]'
+	@command -v npm >/dev/null || echo "no npm: the browser's engine will not be tested"
+	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix .venv/web onnxruntime-web@1.30.0
+	@touch $@
+
+test-platforms: .venv/platforms
+	$(BIN)/python -m pytest tests/platforms -s
 
 demo: .venv/package
 	$(BIN)/tianti demo $(ARGS)

@@ -157,3 +157,25 @@ def test_a_label_in_brackets_is_shown_as_it_is(capsys: pytest.CaptureFixture[str
     with ProgressBars() as bars:
         bars.said("billing[/card] and [red]")
     assert "billing[/card] and [red]" in capsys.readouterr().err
+
+
+def test_a_pickle_and_a_missing_tokenizer_are_refused_before_anything_is_written(
+    tmp_path: Path, tianti: Tianti
+) -> None:
+    (tmp_path / "model.pt").write_bytes(b"\x80\x04")
+    (tmp_path / "labels.txt").write_text("a\nb\n", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    options = ["--out", str(tmp_path / "out"), "--labels", str(tmp_path / "labels.txt")]
+    code, said = tianti("import", str(tmp_path / "model.pt"), *options)
+    assert code == 2 and "tokenizer.json" in said
+    (tmp_path / "tokenizer.json").unlink()
+    code, said = tianti("import", str(tmp_path / "model.pt"), *options)
+    assert code == 2 and "--tokenizer" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_imported_model_that_knows_other_labels_or_shorter_texts_is_named(tmp_path: Path, tianti: Tianti) -> None:
+    code, said = tianti("run", str(write_ladder(tmp_path, rows(), "cloud: {package: p, train: head, base: x}\n")))
+    assert code == 2 and "cloud.package" in said
+    code, said = tianti("run", str(write_ladder(tmp_path, rows(), "cloud: {package: p}\n")))
+    assert code == 1 and "manifest.json" in said

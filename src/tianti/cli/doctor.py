@@ -13,6 +13,10 @@ import msgspec
 _EXTRAS = {
     "serve": ("starlette", "uvicorn"),
     "train": ("torch", "transformers", "accelerate", "scikit-learn", "onnx", "matplotlib", "jinja2", "pyarrow"),
+    "litert": ("ai-edge-litert",),
+    "litert-train": ("litert-torch", "ai-edge-quantizer"),
+    "openvino": ("openvino",),
+    "keras": ("keras", "tf2onnx"),
     "s3": ("s3fs",),
     "modelscope": ("modelscope",),
 }

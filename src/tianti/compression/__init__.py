@@ -5,7 +5,8 @@ from tianti.compression.download import measure_download
 from tianti.compression.export import export_onnx
 from tianti.compression.foreign import read_foreign, trace_module
 from tianti.compression.head import attach_head
-from tianti.compression.parity import Parity, check_parity, compare, run_rows
+from tianti.compression.litert import export_litert
+from tianti.compression.parity import Parity, check_parity, compare
 from tianti.compression.quantize import quantize
 from tianti.compression.scales import row_scales
 from tianti.compression.tables import read_word_table
@@ -18,12 +19,12 @@ __all__ = [
     "attach_head",
     "check_parity",
     "compare",
+    "export_litert",
     "export_onnx",
     "measure_download",
     "quantize",
     "read_foreign",
     "read_word_table",
     "row_scales",
-    "run_rows",
     "trace_module",
 ]

@@ -28,8 +28,10 @@ _TF2ONNX = ("tensorflow", "tf2onnx")
 _CONVERT = ("-m", "tf2onnx.convert", "--opset", str(OPSET))
 # in safe mode, which refuses lambdas of the file's author
 _EXPORT_KERAS = """
-import sys, keras
-keras.models.load_model(sys.argv[1], compile=False, safe_mode=True).export(sys.argv[2], format="onnx", verbose=False)
+import sys, keras, numpy
+model = keras.models.load_model(sys.argv[1], compile=False, safe_mode=True)
+model(numpy.zeros([size or 1 for size in model.input_shape], "int32"))  # one that was only loaded cannot be exported
+model.export(sys.argv[2], format="onnx", verbose=False)
 """
 
 

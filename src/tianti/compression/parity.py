@@ -6,17 +6,13 @@ refused, and the error says which row is farthest off; a few unlucky rows refuse
 """
 
 import math
-from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tianti.certificate import wilson
-from tianti.errors import StageError, needs_extra
-
-with needs_extra("train"):
-    import onnxruntime
+from tianti.errors import StageError
 
 MIN_AGREEMENT = 0.90
 _TIE = 0.1  # in a logit: what the parent is so undecided about, the file may answer either way
@@ -38,12 +34,6 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     lost_from: float
     farthest: float
     farthest_row: int
-
-
-def run_rows(model: Path, ids: list[list[int]]) -> NDArray[np.float32]:
-    """Logits float32 [rows, labels] of a file, one row a call."""
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    return np.stack([session.run(None, {"input_ids": np.array([row], dtype=np.int64)})[0][0] for row in ids])
 
 
 def compare(parent: NDArray[np.float32], file: NDArray[np.float32], truth: NDArray[np.int64]) -> Parity:

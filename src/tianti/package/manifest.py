@@ -1,6 +1,6 @@
 """ModelPackage: one model ready to run, laid out as a Hugging Face model repository plus a manifest.
 
-    config.json  tokenizer.json  onnx/model.onnx  README.md  manifest.json  golden.jsonl
+    config.json  tokenizer.json  onnx/model.onnx | litert/model.tflite  README.md  manifest.json  golden.jsonl
 
 Not here: running it (`runtimes`). Invariants: manifest.json names every other file with its SHA-256 and size; the
 package's id is the SHA-256 of manifest.json; nothing that is not named is read. The format's page: FORMAT.md.
@@ -8,7 +8,7 @@ package's id is the SHA-256 of manifest.json; nothing that is not named is read.
 
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,9 +16,11 @@ from tianti.errors import IntegrityError, PackageError
 from tianti.store import canonical_json, sha256_bytes, sha256_file, write_atomic
 
 SCHEMA = "tianti.package/1"
-MODEL_FILE = "onnx/model.onnx"
+MODEL_FILES = {"onnx": "onnx/model.onnx", "litert": "litert/model.tflite"}
 GOLDEN_TOLERANCE = 0.05
-_REQUIRED = {MODEL_FILE, "tokenizer.json", "config.json", "golden.jsonl"}
+Engine = Literal["onnx", "litert", "openvino"]
+"""What runs a package: ONNX Runtime, LiteRT, OpenVINO."""
+_REQUIRED = {"tokenizer.json", "config.json", "golden.jsonl"}
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +33,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a package is: `labels` in the order of the model's outputs; `max_length` in tokens, special ones included.
 
+    `format` is what the model file is; `engine` runs it: the one that the certificate was made with.
     `lineage` maps data, spec, code and parents to their hashes.
     """
 
@@ -38,7 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
     task: str
-    format: str = "onnx"
+    format: Literal["onnx", "litert"] = "onnx"
+    engine: Engine = "onnx"
     platform: str = "any"
     labels: tuple[str, ...]
     max_length: int
@@ -70,7 +74,7 @@ class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def model_path(self) -> Path:
         """The model file."""
-        return self.folder / MODEL_FILE
+        return self.folder / MODEL_FILES[self.manifest.format]
 
     @property
     def tokenizer_path(self) -> Path:
@@ -97,10 +101,13 @@ def write_package(
     architecture: str,
     lineage: dict[str, str],
     task: str = "text-classification",
+    engine: Engine = "onnx",
 ) -> ModelPackage:
     """Lay out a package in an empty folder and write its manifest last."""
-    (folder / "onnx").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(model, folder / MODEL_FILE)
+    form: Literal["onnx", "litert"] = "litert" if engine == "litert" else "onnx"
+    model_file = MODEL_FILES[form]
+    (folder / model_file).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model, folder / model_file)
     config: dict[str, Any] = {
         "architectures": [architecture],
         "id2label": {str(index): label for index, label in enumerate(labels)},
@@ -114,10 +121,18 @@ def write_package(
     }
     for file, content in texts.items():
         write_atomic(folder / file, content)
-    paths = {file: folder / file for file in (MODEL_FILE, *texts)}
+    paths = {file: folder / file for file in (model_file, *texts)}
     files = {file: FileEntry(sha256_file(path), path.stat().st_size) for file, path in paths.items()}
     manifest = Manifest(
-        name=name, version=version, task=task, labels=labels, max_length=max_length, files=files, lineage=lineage
+        name=name,
+        version=version,
+        task=task,
+        format=form,
+        engine=engine,
+        labels=labels,
+        max_length=max_length,
+        files=files,
+        lineage=lineage,
     )
     write_atomic(folder / "manifest.json", canonical_json(manifest))
     return read_package(folder)
@@ -140,7 +155,7 @@ def read_package(folder: Path) -> ModelPackage:
         raise PackageError(f"{folder / 'manifest.json'} is malformed: {error}") from error
     if manifest.schema != SCHEMA:
         raise PackageError(f"{folder}: expected schema {SCHEMA}, got {manifest.schema!r}; update tianti")
-    if lacking := _REQUIRED - set(manifest.files):
+    if lacking := {*_REQUIRED, MODEL_FILES[manifest.format]} - set(manifest.files):
         raise PackageError(
             f"{folder}: the manifest does not name {', '.join(sorted(lacking))}; fetch the package again"
         )

@@ -22,15 +22,16 @@ from tianti.package import ModelPackage, read_package, write_package
 from tianti.pipeline.named import find_function
 from tianti.pipeline.readings import run_package
 from tianti.pipeline.stages.package import make_golden
-from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes import open_package
 from tianti.store import sha256_bytes, write_atomic
 
 with needs_extra("train"):
     from tokenizers import Tokenizer
 
-_HEADER = (
-    "# The cloud is the model that was imported; edge and device are distilled from it. Every key: docs/en/ladder.md\n"
-)
+_HEADER = """\
+# The cloud is the model that was imported; edge and device are distilled from it. Every key: docs/en/ladder.md
+# Rows that the model was trained on must not certify or test it: name others as data.calibration and data.test.
+"""
 _EXAMPLES = ("ok", "Where is my parcel? It should have been here on Monday.", "我的包裹在哪里？", "refund")
 _GOLDENS = 8
 _LONGEST = 64
@@ -116,7 +117,7 @@ def import_model(
             "card": _CARD.format(name=out.name, max_length=max_length),
             "lineage": {"source": sha256_bytes(content), "tianti": tianti.__version__},
         }
-        runtime = OnnxRuntime(write_package(Path(draft) / "plain", **about, goldens=[]))
+        runtime = open_package(write_package(Path(draft) / "plain", **about, goldens=[]))
         goldens = [make_golden(runtime, each) for each in texts]
         made = Path(draft) / "made"
         write_package(made / "package", **about, goldens=goldens)

@@ -16,7 +16,7 @@ from tianti.certificate import REJECTED, Readings, read_many
 from tianti.data import Row
 from tianti.package import read_package
 from tianti.pipeline.contract import Progress
-from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes import open_package
 from tianti.spec import ScoreHead
 
 _CHUNK = 64
@@ -41,7 +41,7 @@ class Outputs:
 def run_package(folder: Path, texts: Sequence[str], progress: Progress | None = None) -> Outputs:
     """Run a package over texts, one at a time, on two cores."""
     package = read_package(folder)
-    runtime = OnnxRuntime(package)
+    runtime = open_package(package)
     chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
     outputs = []
     with ThreadPoolExecutor(_WORKERS) as pool:  # the engine releases the interpreter's lock

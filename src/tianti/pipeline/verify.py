@@ -16,7 +16,7 @@ from tianti.package import ModelPackage, Release, read_release, verify_release
 from tianti.pipeline.evaluation import LevelEvaluation
 from tianti.pipeline.readings import UNKNOWN, run_package, truth_of
 from tianti.pipeline.stages.evaluate import evaluate_levels
-from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes import open_package
 from tianti.spec import TIERS, percent
 from tianti.spec.ladder import PriceSpec
 
@@ -89,7 +89,7 @@ def verify(
 
 def _run_goldens(package: ModelPackage) -> None:
     """Run a package's self-tests on this machine's engine."""
-    runtime = OnnxRuntime(package)
+    runtime = open_package(package)
     for number, golden in enumerate(package.goldens(), 1):
         logits = dict(zip(runtime.labels, runtime.run(golden.text).logits.tolist(), strict=True))
         off = max(abs(logits[label] - logit) for label, logit in golden.top.items())

@@ -14,7 +14,7 @@ from tianti.protocols.oip import MAX_TEXT_CHARS
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb
 from tianti.router.policy import bind_point, choose_point, threshold_of
 from tianti.router.upstream import Upstream
-from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes import open_package
 from tianti.spec import Prediction, Tier
 from tianti.store import canonical_json, sha256_bytes
 
@@ -52,7 +52,7 @@ class Node:
         self._certificate_id = sha256_bytes(canonical_json(record.certificate))
         self._head = record.heads[tier]
         self._out_of_scope = record.out_of_scope or ""
-        self._runtime = OnnxRuntime(package)
+        self._runtime = open_package(package)
 
     def terms(
         self, point: float | None, deadline_ms: float, *, passed_by: Tier | None = None, known: bool = True

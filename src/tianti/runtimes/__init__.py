@@ -1,5 +1,25 @@
 """Run a package: one file an engine, heavy imports inside."""
 
+from tianti.package import ModelPackage
 from tianti.runtimes.contract import Output, Runtime
+from tianti.runtimes.engine import EngineRuntime
+from tianti.runtimes.litert import LiteRtRuntime
+from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes.openvino import OpenVinoRuntime
 
-__all__ = ["Output", "Runtime"]
+__all__ = ["LiteRtRuntime", "OnnxRuntime", "OpenVinoRuntime", "Output", "Runtime", "open_package"]
+
+
+def open_package(package: ModelPackage) -> Runtime:
+    """The package in the engine that its manifest names.
+
+    Raises:
+        PackageError: it cannot be loaded.
+        MissingExtraError: its engine is not installed.
+    """
+    engines: dict[str, type[EngineRuntime]] = {
+        "onnx": OnnxRuntime,
+        "litert": LiteRtRuntime,
+        "openvino": OpenVinoRuntime,
+    }
+    return engines[package.manifest.engine](package)

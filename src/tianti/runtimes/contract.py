@@ -3,6 +3,7 @@
 Not here: any engine. Invariant: logits come in the order of `labels`, one row a text.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -30,4 +31,8 @@ class Runtime(Protocol):
         Raises:
             RunError: the engine failed or its output has another shape than `labels`.
         """
+        ...
+
+    def run_ids(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """The logits [labels] of a text's ids, special ones included; errors as of `run`."""
         ...

@@ -15,7 +15,7 @@ import numpy as np
 
 from tianti.errors import PackageError
 from tianti.package import ModelPackage
-from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes import open_package
 
 SCHEMA = "tianti.profile/1"
 
@@ -46,7 +46,7 @@ def profile_package(package: ModelPackage, texts: Sequence[str] = ()) -> Profile
     if not texts:
         raise PackageError(f"{package.folder} carries no texts to measure it on; name some with --texts")
     start = time.perf_counter()
-    runtime = OnnxRuntime(package)
+    runtime = open_package(package)
     load_ms = (time.perf_counter() - start) * 1e3
     return Profile(
         package=package.id,

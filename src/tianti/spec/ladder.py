@@ -91,6 +91,7 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fit: FitSpec = FitSpec()
     augment: Annotated[int, msgspec.Meta(ge=0)] | None = None  # made-up texts for the teacher to label
     quantize: Literal["int4", "int8", "none"] | None = None  # of the embedding table; matmuls become int8
+    engine: Literal["onnx", "litert", "openvino", "fastest"] | None = None  # what runs it; None: onnx
     size: str | None = None
     download: str | None = None
     latency: str | None = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tianti.errors import needs_extra
 from tianti.package import read_package
-from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes import open_package
 
 with needs_extra("train"):
     import torch
@@ -27,7 +27,7 @@ class PackageModule(nn.Module):
     def __init__(self, folder: Path, vectors: NDArray[np.float32], pad_id: int) -> None:
         super().__init__()
         self.vectors = vectors
-        self.runtime = OnnxRuntime(read_package(folder))
+        self.runtime = open_package(read_package(folder))
         self.pad_id = pad_id
 
     def forward(self, input_ids: Tensor) -> Tensor:

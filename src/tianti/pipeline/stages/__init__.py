@@ -6,8 +6,9 @@ from tianti.errors import SpecError
 from tianti.pipeline.contract import Stage
 from tianti.pipeline.named import find_function
 from tianti.pipeline.stages.certify import CERTIFY
+from tianti.pipeline.stages.compress import ENCODER, compress_stage, keeps_encoder
 from tianti.pipeline.stages.evaluate import EVALUATE
-from tianti.pipeline.stages.package import ENCODER, compress_stage, keeps_encoder, package_stage
+from tianti.pipeline.stages.package import package_stage
 from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.stages.release import RELEASE, REPORT
 from tianti.pipeline.stages.teach import DISTILL_DEVICE, DISTILL_EDGE, LESSONS, TEACH

@@ -35,7 +35,7 @@ from tianti.pipeline.evaluation import (
 from tianti.pipeline.profiling import Costs, measure_costs, profile_digests
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.stages.certify import read_certificate
-from tianti.pipeline.stages.package import PARITY
+from tianti.pipeline.stages.compress import PARITY
 from tianti.router import choose_point
 from tianti.spec import TIERS, Certificate, Role
 from tianti.spec.ladder import LadderSpec, PriceSpec

@@ -1,0 +1,99 @@
+"""Choose what runs a model: each engine that is asked for is tried, and the fastest that answers as the parent is kept.
+
+Not here: writing an engine's file (`compression`), running it (`runtimes`). Invariants: nothing is assumed faster, it
+is measured on this kind of machine; a file that differs too much from its parent is refused, whatever its speed.
+"""
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tianti.errors import StageError, TiantiError
+from tianti.package import Engine, ModelPackage
+from tianti.runtimes import open_package
+from tianti.runtimes.measure import measure_latency
+from tianti.spec.ladder import StudentSpec
+
+if TYPE_CHECKING:
+    from tianti.compression import Parity
+
+_CONVERTERS: dict[Engine, str] = {"onnx": "onnxruntime", "litert": "litert_torch", "openvino": "openvino"}
+_TIMED_TEXTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One engine: how it compares with the parent and what a text takes, or why it was refused."""
+
+    engine: Engine
+    parity: "Parity | None" = None
+    p50_ms: float | None = None
+    refused: str | None = None
+
+    def line(self) -> str:
+        """In words."""
+        return f"{self.engine} {self.p50_ms:.3f} ms" if self.refused is None else f"{self.engine} refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Rows to compare on: texts, their ids, the parent's logits [rows, labels], and the truth [rows]."""
+
+    texts: Sequence[str]
+    ids: Sequence[Sequence[int]]
+    parent: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+
+def engines_of(student: StudentSpec) -> list[Engine]:
+    """The engines to try: the one that is named, or for `fastest` each that is installed."""
+    if student.engine != "fastest":
+        return [student.engine or "onnx"]
+    return [engine for engine, module in _CONVERTERS.items() if importlib.util.find_spec(module) is not None]
+
+
+def choose_engine(
+    files: Mapping[Engine, Path | StageError], draft: Callable[[Path, Engine, Path], ModelPackage], sample: Sample
+) -> tuple[Trial, list[Trial]]:
+    """Try each engine on its file, or take the reason why there is none.
+
+    Returns:
+        The fastest that answers as the parent, and all trials.
+
+    Raises:
+        TiantiError: what the first of them failed with, if all did.
+    """
+    trials, errors = [], []
+    for engine, file in files.items():
+        try:
+            if isinstance(file, StageError):
+                raise file
+            trials.append(_try(engine, file, draft, sample, timed=len(files) > 1))
+        except TiantiError as error:
+            trials.append(Trial(engine=engine, refused=str(error)))
+            errors.append(error)
+    usable = [trial for trial in trials if trial.refused is None]
+    if not usable:
+        raise errors[0]
+    return min(usable, key=lambda trial: trial.p50_ms or 0.0), trials
+
+
+def _try(
+    engine: Engine, file: Path, draft: Callable[[Path, Engine, Path], ModelPackage], sample: Sample, timed: bool
+) -> Trial:
+    from tianti.compression import check_parity, compare
+
+    with TemporaryDirectory() as folder:
+        runtime = open_package(draft(Path(folder), engine, file))
+        logits = np.stack([runtime.run_ids(ids) for ids in sample.ids])
+        parity = compare(sample.parent, logits, sample.truth)
+        check_parity(parity)
+        # not where there is no choice: a time in it would make each build another package
+        took = measure_latency(runtime.run, sample.texts[:_TIMED_TEXTS])["p50"] if timed else None
+        return Trial(engine=engine, parity=parity, p50_ms=took)
