@@ -58,7 +58,7 @@ def test_defaults_are_enough() -> None:
         (MINIMAL + "device: {student: ':f'}", "module:function"),
         (MINIMAL + "device: {memory: 1 mb}", "device.memory: expected a number and one of"),
         (MINIMAL + "edge: {download: 1}", "download"),
-        (MINIMAL + "train: {from: x}", "planned and not built yet"),
+        (MINIMAL + "train: {keep: vocabulary}", "from"),
         (MINIMAL + "prices: {edge: -1}", ">= 0"),
         ("name: team/intents\ndata: {train: a}", "name"),
         (MINIMAL + "certificate: {levels: [0%]}", "above 0%"),

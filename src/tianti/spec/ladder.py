@@ -24,7 +24,6 @@ _NOT_YET = {
     "rollout": "staged rollouts",
     "cloud.endpoint": "a cloud model that is only called",
     "cloud.protocol": "a cloud model that is only called",
-    "train": "warm start from a release",
 }
 
 SCRATCH = "scratch"
@@ -167,6 +166,17 @@ class SearchSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minutes: Positive
 
 
+class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Start edge and device from the weights of an earlier release of this workspace, named by its id.
+
+    Tokenizer and vocabulary are the parent's; `freeze: embedding` keeps its table of words too, bit for bit.
+    """
+
+    from_: Name = msgspec.field(name="from")
+    keep: Literal["vocabulary"] = "vocabulary"
+    freeze: Literal["embedding"] | None = None
+
+
 class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user's own stage: `use` is `module:function`, run right after the stage named by `after`."""
 
@@ -187,6 +197,7 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evaluate: EvaluateSpec = EvaluateSpec()
     prices: PriceSpec = PriceSpec()
     search: SearchSpec | None = None
+    train: TrainSpec | None = None
     stages: tuple[StageSpec, ...] = ()
     seed: int = 0
 

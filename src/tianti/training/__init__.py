@@ -20,6 +20,7 @@ from tianti.training.teacher import (
 )
 from tianti.training.tokenizer import encode_texts, find_special
 from tianti.training.vocabulary import Vocabulary, shrink_vocabulary
+from tianti.training.warm import warm_start
 
 __all__ = [
     "BuildStudent",
@@ -44,4 +45,5 @@ __all__ = [
     "shrink_vocabulary",
     "teach_head",
     "teach_scratch",
+    "warm_start",
 ]

@@ -124,13 +124,20 @@ def fine_tune(
 
 
 def teach_scratch(
-    train: Rows, validation: Rows, labels: int, max_length: int, fit: FitSpec, seed: int, progress: Progress
+    train: Rows,
+    validation: Rows,
+    labels: int,
+    max_length: int,
+    fit: FitSpec,
+    seed: int,
+    progress: Progress,
+    tokenizer: Tokenizer | None = None,
 ) -> Teacher:
     """Wide and deep (Cheng et al. 2016) without a base: a linear model of 1-3-grams and a small transformer.
 
-    Their logits are mixed as validation says.
+    Their logits are mixed as validation says. `tokenizer`: a parent's; None: one is trained.
     """
-    tokenizer = train_tokenizer(train.texts)
+    tokenizer = tokenizer or train_tokenizer(train.texts)
     special = find_special(tokenizer)
     ids, held_out = (encode_texts(tokenizer, rows.texts, max_length) for rows in (train, validation))
     progress(0, 1, "fitting 1-3-grams")

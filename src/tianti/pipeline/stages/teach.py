@@ -17,6 +17,7 @@ from tianti.errors import SpecError, needs_extra
 from tianti.package import ModelPackage, read_package, verify_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.named import find_function
+from tianti.pipeline.parent import find_parent
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
 from tianti.store import sha256_file, sha256_tree
@@ -26,11 +27,12 @@ Quantization = Literal["int4", "int8", "none"]
 _MADE_UP = 15_000
 _WIDTHS = {Tier.DEVICE: 128, Tier.EDGE: 192}
 _LAYERS = 2
+_VOCABULARY = "vocabulary.npz"
 
 
 def run_teach(context: StageContext) -> None:
     """Write the teacher."""
-    from tianti.training import find_base, fine_tune, save_teacher, teach_head, teach_scratch
+    from tianti.training import find_base, fine_tune, load_tokenizer, save_teacher, teach_head, teach_scratch
 
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
     train, validation = (rows_in_scope(prepared, role) for role in (Role.TRAIN, Role.VALIDATION))
@@ -40,7 +42,9 @@ def run_teach(context: StageContext) -> None:
         _keep_imported(read_package(context.base / spec.cloud.package), prepared, longest, context.out)
         return
     if spec.cloud.base == SCRATCH:
-        teacher = teach_scratch(train, validation, labels, longest, fit, spec.seed, context.progress)
+        parent = find_parent(spec, context.base)
+        tokenizer = None if parent is None else load_tokenizer(parent.folders["teach"])
+        teacher = teach_scratch(train, validation, labels, longest, fit, spec.seed, context.progress, tokenizer)
     else:
         base = find_base(spec.cloud.base, context.base)
         if spec.cloud.train == "head":
@@ -69,22 +73,19 @@ def _keep_imported(package: ModelPackage, prepared: Prepared, longest: int, out:
         found = package.manifest.max_length
         raise SpecError(f"data.max_length: expected at most the {found} tokens of cloud.package, got {longest}")
     table = read_word_table(onnx.load(package.model_path).graph)
-    vectors = (
-        np.zeros((len(json.loads(package.tokenizer_path.read_bytes())["model"]["vocab"]), 1), np.float32)
-        if table is None
-        else table
-    )
+    words = len(json.loads(package.tokenizer_path.read_bytes())["model"]["vocab"])
+    vectors = np.zeros((words, 1), np.float32) if table is None else table
     keep_imported(package.folder, vectors - vectors.mean(axis=0), out)
 
 
 def run_lessons(context: StageContext) -> None:
     """Write ids and teacher's logits of train and of made-up texts, and the shrunken vocabulary."""
-    from tianti.training import load_teacher, make_texts, shrink_vocabulary
+    from tianti.training import load_teacher, make_texts
 
     prepared = read_prepared(context.inputs["prepare"])
     teacher, train = load_teacher(context.inputs["teach"]), rows_in_scope(prepared, Role.TRAIN)
     ids = teacher.encode(train.texts)
-    vocabulary = shrink_vocabulary(teacher, ids, context.progress)
+    vocabulary = _find_vocabulary(context, teacher, ids)
     count = max(_made_up(student) for student in (context.spec.edge, context.spec.device))
     context.progress(0, 1, "making up texts")
     made = make_texts(
@@ -101,7 +102,18 @@ def run_lessons(context: StageContext) -> None:
     lengths = np.array([len(tokens) for tokens in all_ids])
     flat = np.concatenate([np.asarray(tokens, dtype=np.int32) for tokens in all_ids])
     np.savez(context.out / "lessons.npz", flat=flat, lengths=lengths, labels=train.labels, logits=logits)
-    vocabulary.save(context.out / "vocabulary.npz")
+    vocabulary.save(context.out / _VOCABULARY)
+
+
+def _find_vocabulary(context: StageContext, teacher, ids):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The parent's, or what train uses."""
+    from tianti.training import Vocabulary, load_teacher, shrink_vocabulary
+
+    if (parent := find_parent(context.spec, context.base)) is None:
+        return shrink_vocabulary(teacher, ids, context.progress)
+    if load_teacher(parent.folders["teach"]).tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
+        raise SpecError("train.from: the parent's cloud has another tokenizer; keep cloud.base, or leave train out")
+    return Vocabulary.load(parent.folders["lessons"] / _VOCABULARY)
 
 
 def run_distill(tier: Tier, context: StageContext) -> None:
@@ -109,7 +121,7 @@ def run_distill(tier: Tier, context: StageContext) -> None:
     with needs_extra("train"):
         import torch
 
-    from tianti.training import Lessons, Vocabulary, build_body, distill, load_teacher
+    from tianti.training import Lessons, Vocabulary, build_body, distill, load_teacher, warm_start
 
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
     student, teacher = spec.student_of(tier), load_teacher(context.inputs["teach"])
@@ -119,12 +131,18 @@ def run_distill(tier: Tier, context: StageContext) -> None:
         ids = np.split(kept["flat"], np.cumsum(kept["lengths"])[:-1])[:count]
         labels, logits = kept["labels"], kept["logits"][:count]
     lessons = Lessons(ids, labels, logits, teacher.encode(validation.texts), validation.labels)
-    vocabulary = Vocabulary.load(context.inputs["lessons"] / "vocabulary.npz")
+    vocabulary = Vocabulary.load(context.inputs["lessons"] / _VOCABULARY)
     kind = spec.student_kind(tier)
     build = find_own(kind, context.base) or kind
     width = student.width or _WIDTHS[tier]
     torch.manual_seed(spec.seed)
     body = build_body(build, teacher, vocabulary, len(prepared.labels), width, student.layers or _LAYERS)
+    if (parent := find_parent(spec, context.base)) is not None:
+        start = torch.load(parent.folders[f"distill-{tier}"] / "student.pt", weights_only=False).body
+        places = {label: place for place, label in enumerate(parent.labels)}
+        assert spec.train is not None
+        freeze = spec.train.freeze == "embedding"
+        warm_start(body, start, [places.get(label) for label in prepared.labels], freeze)
     bits = {"int4": 4, "int8": 8}.get(quantization_of(student, kind))
     module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress)
     torch.save(module, context.out / "student.pt")
@@ -154,7 +172,7 @@ def rows_in_scope(prepared: Prepared, role: Role):  # type: ignore[no-untyped-de
 
 
 def _teach_parts(spec: LadderSpec, base: Path) -> object:
-    return spec.cloud, spec.data.max_length, base_digest(spec, base)
+    return spec.cloud, spec.data.max_length, base_digest(spec, base), _parent_parts(spec, base)
 
 
 def base_digest(spec: LadderSpec, base: Path) -> str:
@@ -173,11 +191,16 @@ def _distill_parts(tier: Tier, spec: LadderSpec, base: Path) -> object:
     own = find_own(kind, base)
     student = spec.student_of(tier)  # but not its budgets, which change nothing of how it is trained
     trained = [kind, student.width, student.layers, student.fit, student.augment, student.quantize]
-    return trained, None if own is None else sha256_file(Path(inspect.getfile(own)))
+    return trained, None if own is None else sha256_file(Path(inspect.getfile(own))), _parent_parts(spec, base)
 
 
 def _lessons_parts(spec: LadderSpec, base: Path) -> object:
-    return [_made_up(student) for student in (spec.edge, spec.device)]
+    return [_made_up(student) for student in (spec.edge, spec.device)], _parent_parts(spec, base)
+
+
+def _parent_parts(spec: LadderSpec, base: Path) -> object:
+    parent = find_parent(spec, base)
+    return None if parent is None else (parent.keys, spec.train)
 
 
 TEACH = Stage("teach", run_teach, needs=("prepare",), parts=_teach_parts, rooms=("training",))

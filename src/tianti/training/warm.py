@@ -1,0 +1,55 @@
+"""Start a student from its parent's weights, so that a retrain stays near it: small updates, and room for new labels.
+
+Not here: which parent (`pipeline.parent`). Invariant: student and parent have the same vocabulary; what a label weighs
+goes with its name, and a new label starts as it would without a parent.
+"""
+
+from collections.abc import Sequence
+
+from tianti.errors import StageError, needs_extra
+
+with needs_extra("train"):
+    import torch
+    from torch import Tensor, nn
+
+_HEAD = "head."
+
+
+def warm_start(body: nn.Module, parent: nn.Module, labels: Sequence[int | None], freeze: bool) -> None:
+    """Copy the weights of a parent of the same architecture.
+
+    Args:
+        body: the student's.
+        parent: the parent's body.
+        labels: for each label the parent's place of it, None for a new one.
+        freeze: whether the table is kept as it is.
+
+    Raises:
+        StageError: the architectures differ.
+    """
+    theirs = parent.state_dict()
+    ours = body.state_dict()
+    if set(ours) != set(theirs):
+        odd = sorted(set(ours) ^ set(theirs))[0]
+        raise StageError(
+            f"train.from: expected the architecture of the parent, got another ({odd}); keep the parent's student"
+        )
+    for name, tensor in ours.items():
+        first = 1 if name.startswith(_HEAD) else 0
+        if tensor.shape[first:] != theirs[name].shape[first:]:
+            shapes = f"{tuple(theirs[name].shape)}, got {tuple(tensor.shape)}"
+            raise StageError(
+                f"train.from: expected {name} of shape {shapes}; keep the parent's student, width and layers"
+            )
+        if first:
+            _copy_labels(tensor, theirs[name], labels)
+        else:
+            tensor.copy_(theirs[name])
+    if freeze:
+        body.get_submodule("embedding").requires_grad_(False)
+
+
+def _copy_labels(tensor: Tensor, source: Tensor, labels: Sequence[int | None]) -> None:
+    known = [(row, place) for row, place in enumerate(labels) if place is not None]
+    ours, theirs = (torch.tensor([pair[side] for pair in known], dtype=torch.int64) for side in (0, 1))
+    tensor[ours] = source[theirs]
