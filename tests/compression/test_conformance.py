@@ -47,7 +47,7 @@ def write(folder: Path, model: Path, goldens: list[Golden]) -> ModelPackage:
 def test_a_package_of_a_quantised_model_runs_and_proves_itself(tmp_path: Path) -> None:
     module = Transformer()
     export_onnx(module, tmp_path / "full.onnx", example_ids=torch.randint(4, BASE_VOCABULARY, (2, 12)))
-    quantize(tmp_path / "full.onnx", tmp_path / "model.onnx", embedding="int4", matmul=True)
+    quantize(tmp_path / "full.onnx", tmp_path / "model.onnx", embedding="int4", matmul="int8")
     draft = OnnxRuntime(write(tmp_path / "draft", tmp_path / "model.onnx", []))
     goldens = []
     for text in TEXTS:

@@ -77,5 +77,5 @@ def test_nested_graphs_keep_the_names_that_they_read(tmp_path: Path, example_ids
     module, full, small = _Squeezing(), tmp_path / "full.onnx", tmp_path / "small.onnx"
     export_onnx(module, full, example_ids=example_ids)
     assert "If" in {node.op_type for node in onnx.load(full).graph.node}
-    quantize(full, small, embedding="int8", matmul=True)
+    quantize(full, small, embedding="int8", matmul="int8")
     np.testing.assert_allclose(run(small, example_ids), run(full, example_ids), atol=0.1)

@@ -39,7 +39,7 @@ def test_the_file_is_the_module_with_a_fake_quantised_table(
 ) -> None:
     module = Transformer()
     export_onnx(module, tmp_path / "full.onnx", example_ids=example_ids)
-    quantize(tmp_path / "full.onnx", tmp_path / "small.onnx", embedding=embedding, matmul=False)
+    quantize(tmp_path / "full.onnx", tmp_path / "small.onnx", embedding=embedding, matmul="none")
     table = module.words.weight.detach().numpy()
     scales = row_scales(table, bits)
     with torch.no_grad():
@@ -51,9 +51,11 @@ def test_the_file_is_the_module_with_a_fake_quantised_table(
 
 
 @pytest.mark.parametrize("kind", [Bag, Transformer, Lstm])
-@pytest.mark.parametrize(("embedding", "matmul"), [("none", True), ("int8", False), ("int8", True), ("int4", True)])
+@pytest.mark.parametrize(
+    ("embedding", "matmul"), [("none", "int8"), ("int8", "none"), ("int8", "int8"), ("int4", "int8"), ("int4", "int4")]
+)
 def test_every_variant_is_smaller_and_near(
-    kind: type[nn.Module], embedding: Kind, matmul: bool, tmp_path: Path, example_ids: Tensor, ids: Tensor, run: Run
+    kind: type[nn.Module], embedding: Kind, matmul: Kind, tmp_path: Path, example_ids: Tensor, ids: Tensor, run: Run
 ) -> None:
     full, small = tmp_path / "full.onnx", tmp_path / "small.onnx"
     export_onnx(kind(), full, example_ids=example_ids)
@@ -63,10 +65,17 @@ def test_every_variant_is_smaller_and_near(
     assert np.corrcoef(expected.ravel(), got.ravel())[0, 1] > (0.9 if embedding == "int4" else 0.995)
 
 
+def test_four_bit_matmuls_take_in_the_head_too(tmp_path: Path, example_ids: Tensor) -> None:
+    export_onnx(Transformer(), tmp_path / "full.onnx", example_ids=example_ids)
+    quantize(tmp_path / "full.onnx", tmp_path / "small.onnx", embedding="int4", matmul="int4")
+    assert "MatMulNBits" in operators(tmp_path / "small.onnx")
+    assert "Gemm" not in operators(tmp_path / "small.onnx")
+
+
 def test_tables_are_stored_as_asked(tmp_path: Path, example_ids: Tensor) -> None:
     full, small = tmp_path / "full.onnx", tmp_path / "small.onnx"
     export_onnx(Transformer(positions=48), full, example_ids=example_ids)
-    quantize(full, small, embedding="int4", matmul=True)
+    quantize(full, small, embedding="int4", matmul="int8")
     found = stored(small)
     assert found[200, 16] == "UINT8"  # two codes a byte
     assert found[200, 1] == "FLOAT"  # too small to be worth narrowing
@@ -78,7 +87,7 @@ def test_tables_are_stored_as_asked(tmp_path: Path, example_ids: Tensor) -> None
 def test_positions_are_not_taken_for_words(tmp_path: Path, example_ids: Tensor) -> None:
     full, small = tmp_path / "full.onnx", tmp_path / "small.onnx"
     export_onnx(Transformer(rows=40, positions=512), full, example_ids=example_ids)
-    quantize(full, small, embedding="int8", matmul=False)
+    quantize(full, small, embedding="int8", matmul="none")
     found = stored(small)
     assert found[40, 32] == "INT8"
     assert found[512, 32] == "FLOAT16"
@@ -90,7 +99,7 @@ def test_an_alias_map_to_many_rows_keeps_its_ids(tmp_path: Path, run: Run) -> No
     ids = torch.randint(1, BASE_VOCABULARY, (5, 8))
     full, small = tmp_path / "full.onnx", tmp_path / "small.onnx"
     export_onnx(module, full, example_ids=ids)
-    quantize(full, small, embedding="int8", matmul=False)
+    quantize(full, small, embedding="int8", matmul="none")
     assert stored(small)[BASE_VOCABULARY,] == "INT32"
     np.testing.assert_allclose(run(small, ids), run(full, ids), atol=0.05)
 
@@ -98,14 +107,14 @@ def test_an_alias_map_to_many_rows_keeps_its_ids(tmp_path: Path, run: Run) -> No
 def test_lstm_weights_are_found(tmp_path: Path, example_ids: Tensor) -> None:
     full, small = tmp_path / "full.onnx", tmp_path / "small.onnx"
     export_onnx(Lstm(), full, example_ids=example_ids)
-    quantize(full, small, embedding="none", matmul=True)
+    quantize(full, small, embedding="none", matmul="int8")
     assert "DynamicQuantizeLSTM" in operators(small)
 
 
 def test_only_standard_operators_for_a_transformer(tmp_path: Path, example_ids: Tensor) -> None:
     full, small = tmp_path / "full.onnx", tmp_path / "small.onnx"
     export_onnx(Transformer(), full, example_ids=example_ids)
-    quantize(full, small, embedding="int4", matmul=True)
+    quantize(full, small, embedding="int4", matmul="int8")
     assert {node.domain for node in onnx.load(small).graph.node} == {""}
 
 
@@ -117,7 +126,7 @@ def test_a_model_without_words_is_refused(tmp_path: Path) -> None:
     full = tmp_path / "full.onnx"
     export_onnx(Sums(), full, example_ids=torch.randint(1, 9, (2, 8)))
     with pytest.raises(StageError, match="expected a float table looked up by input_ids, found none"):
-        quantize(full, tmp_path / "small.onnx", embedding="int4", matmul=False)
+        quantize(full, tmp_path / "small.onnx", embedding="int4", matmul="none")
     assert not (tmp_path / "small.onnx").exists()
 
 
@@ -125,4 +134,4 @@ def test_an_odd_width_is_refused(tmp_path: Path, example_ids: Tensor) -> None:
     full = tmp_path / "full.onnx"
     export_onnx(Bag(width=33), full, example_ids=example_ids)
     with pytest.raises(StageError, match="expected an even width for 4-bit codes, got 33"):
-        quantize(full, tmp_path / "small.onnx", embedding="int4", matmul=False)
+        quantize(full, tmp_path / "small.onnx", embedding="int4", matmul="none")

@@ -59,6 +59,7 @@ def test_defaults_are_enough() -> None:
         (MINIMAL + "device: {memory: 1 mb}", "device.memory: expected a number and one of"),
         (MINIMAL + "edge: {download: 1}", "download"),
         (MINIMAL + "train: {keep: vocabulary}", "from"),
+        (MINIMAL + "device: {matmul: int4, engine: litert}", "only engine onnx has int4"),
         (MINIMAL + "prices: {edge: -1}", ">= 0"),
         ("name: team/intents\ndata: {train: a}", "name"),
         (MINIMAL + "certificate: {levels: [0%]}", "above 0%"),

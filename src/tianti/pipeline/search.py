@@ -216,7 +216,7 @@ def _tried(
 def name_of(spec: LadderSpec, tier: Tier, student: StudentSpec) -> str:
     """A candidate in words, such as `transformer width 160 augment 60000`."""
     kind = msgspec.structs.replace(spec, **{tier.value: student}).student_kind(tier)
-    parts = ((part, getattr(student, part)) for part in ("width", "layers", "augment", "quantize"))
+    parts = ((part, getattr(student, part)) for part in ("width", "layers", "augment", "quantize", "matmul"))
     return " ".join([kind, *(f"{part} {value}" for part, value in parts if value is not None)])
 
 

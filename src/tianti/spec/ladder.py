@@ -89,7 +89,8 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     layers: Count | None = None
     fit: FitSpec = FitSpec()
     augment: Annotated[int, msgspec.Meta(ge=0)] | None = None  # made-up texts for the teacher to label
-    quantize: Literal["int4", "int8", "none"] | None = None  # of the embedding table; matmuls become int8
+    quantize: Literal["int4", "int8", "none"] | None = None  # of the embedding table
+    matmul: Literal["int4", "int8", "none"] | None = None  # None: int8, or none where the table is not quantised
     engine: Literal["onnx", "litert", "openvino", "fastest"] | None = None  # what runs it; None: onnx
     size: str | None = None
     download: str | None = None
@@ -306,6 +307,8 @@ def _check_student(spec: LadderSpec, tier: Tier, student: StudentSpec) -> None:
         raise SpecError(f"{tier}.width: {kind} has the width of its base; remove the key")
     if student.layers is not None and kind != "transformer":
         raise SpecError(f"{tier}.layers: {kind} does not take it; remove the key")
+    if student.matmul == "int4" and student.engine not in (None, "onnx"):
+        raise SpecError(f"{tier}.matmul: only engine onnx has int4, got {student.engine}; remove one of the keys")
     step = _TRANSFORMER_HEADS if kind == "transformer" else 2 if student.quantize in (None, "int4") else 1
     if width is not None and width % step:
         raise SpecError(f"{tier}.width: expected a multiple of {step} for {kind}, got {width}")

@@ -18,13 +18,14 @@ from tianti.package import Engine, ModelPackage, read_package, write_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.engines import Sample, choose_engine, engines_of
 from tianti.pipeline.stages.teach import (
+    Quantization,
     base_digest,
     find_own,
     quantization_of,
     rows_in_scope,
 )
 from tianti.spec import Role, Tier
-from tianti.spec.ladder import SCRATCH, LadderSpec
+from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
 from tianti.store import canonical_json, write_atomic
 
 MODEL, TOKENIZER, ARCHITECTURE, PARITY = "model.onnx", "tokenizer.json", "architecture.txt", "parity.json"
@@ -49,7 +50,7 @@ def run_encoder(context: StageContext) -> None:
         pool = Pool(load_encoder(base, pad_id))
         export_onnx(pool, exported, example_ids=examples, pad_id=pad_id, output="embedding")
         context.progress(1, 2, "quantising")
-        quantize(exported, context.out / MODEL, embedding="int8", matmul=True)
+        quantize(exported, context.out / MODEL, embedding="int8", matmul="int8")
 
 
 def run_compress(tier: Tier, context: StageContext) -> None:
@@ -118,16 +119,21 @@ def _write_models(tier: Tier, teacher, context: StageContext, folder: Path):  # 
 def _write_student(engine: Engine, tier: Tier, module, teacher, context: StageContext, path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     from tianti.compression import export_litert, export_onnx, quantize
 
-    table = quantization_of(context.spec.student_of(tier), context.spec.student_kind(tier))
+    student = context.spec.student_of(tier)
+    table, matmul = quantization_of(student, context.spec.student_kind(tier)), _matmul_of(student)
     if engine == "litert":
         context.progress(1, 3, "converting to LiteRT")
-        export_litert(module, path, max_length=context.spec.data.max_length, quantized=table != "none")
+        export_litert(module, path, max_length=context.spec.data.max_length, quantized=matmul != "none")
         return
     exported = path.with_name("float.onnx")
     export_onnx(module, exported, example_ids=_example_ids(teacher, context), pad_id=teacher.pad_id)
     context.progress(1, 3, "quantising")
     # OpenVINO computes what ONNX Runtime's dynamic quantisation means in another way, a point and more off
-    quantize(exported, path, embedding=table, matmul=table != "none" and engine == "onnx")
+    quantize(exported, path, embedding=table, matmul=matmul if engine == "onnx" else "none")
+
+
+def _matmul_of(student: StudentSpec) -> Quantization:
+    return student.matmul or ("none" if student.quantize == "none" else "int8")
 
 
 def _write_cloud(teacher, context: StageContext, path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
@@ -146,7 +152,7 @@ def _write_cloud(teacher, context: StageContext, path: Path) -> None:  # type: i
         exported = path.with_name("float.onnx")
         export_onnx(module, exported, example_ids=_example_ids(teacher, context), pad_id=teacher.pad_id)
         context.progress(1, 3, "quantising")
-        quantize(exported, path, embedding="int8", matmul=True)
+        quantize(exported, path, embedding="int8", matmul="int8")
 
 
 def _run_module(module, ids, pad_id: int):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -185,13 +191,14 @@ def compress_stage(tier: Tier, spec: LadderSpec) -> Stage:
     """The stage that makes a tier's file."""
     trained = (f"distill-{tier}",) if tier is not Tier.CLOUD else ("encoder",) if keeps_encoder(spec) else ()
     table = None if tier is Tier.CLOUD else quantization_of(spec.student_of(tier), spec.student_kind(tier))
+    matmul = None if tier is Tier.CLOUD else _matmul_of(spec.student_of(tier))
     engines = ["onnx"] if tier is Tier.CLOUD else engines_of(spec.student_of(tier))
     return Stage(
         f"compress-{tier}",
         partial(run_compress, tier),
         needs=("prepare", "teach", *trained),
         # which of several engines is the fastest depends on the machine
-        parts=lambda spec, base: (table, engines, platform.processor() if len(engines) > 1 else None),
+        parts=lambda spec, base: (table, matmul, engines, platform.processor() if len(engines) > 1 else None),
         rooms=("compression", "training", "runtimes", "package", "pipeline/engines.py"),
     )
 
