@@ -18,6 +18,8 @@ STRUCTS = (
     ladder.FitSpec,
     ladder.CloudSpec,
     ladder.StudentSpec,
+    ladder.PruneSpec,
+    ladder.TrainSpec,
     ladder.CertificateSpec,
     ladder.EvaluateSpec,
     ladder.PriceSpec,

@@ -76,6 +76,28 @@ class CloudSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     fit: FitSpec = FitSpec()
 
 
+class PruneSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is cut off a trained student, which is then trained again for half as many epochs.
+
+    `neurons` (share of the feed-forward ones) and `heads` (of each layer) make a transformer smaller and faster;
+    `weights`, a share set to zero, make the download of any student smaller and nothing else.
+    """
+
+    neurons: str | float | None = None
+    heads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    weights: str | float | None = None
+
+    @property
+    def neurons_share(self) -> float:
+        """The neurons to cut, as a share."""
+        return 0.0 if self.neurons is None else units.share(self.neurons, "prune.neurons")
+
+    @property
+    def weights_share(self) -> float:
+        """The weights to zero, as a share."""
+        return 0.0 if self.weights is None else units.share(self.weights, "prune.weights")
+
+
 class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model distilled from the cloud's: edge or device.
 
@@ -89,6 +111,7 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     layers: Count | None = None
     fit: FitSpec = FitSpec()
     augment: Annotated[int, msgspec.Meta(ge=0)] | None = None  # made-up texts for the teacher to label
+    prune: PruneSpec | None = None
     quantize: Literal["int4", "int8", "none"] | None = None  # of the embedding table
     matmul: Literal["int4", "int8", "none"] | None = None  # None: int8, or none where the table is not quantised
     engine: Literal["onnx", "litert", "openvino", "fastest"] | None = None  # what runs it; None: onnx
@@ -307,6 +330,8 @@ def _check_student(spec: LadderSpec, tier: Tier, student: StudentSpec) -> None:
         raise SpecError(f"{tier}.width: {kind} has the width of its base; remove the key")
     if student.layers is not None and kind != "transformer":
         raise SpecError(f"{tier}.layers: {kind} does not take it; remove the key")
+    if student.prune is not None and max(student.prune.neurons_share, student.prune.weights_share) >= 1:
+        raise SpecError(f"{tier}.prune: expected shares below 100%, got {student.prune}")
     if student.matmul == "int4" and student.engine not in (None, "onnx"):
         raise SpecError(f"{tier}.matmul: only engine onnx has int4, got {student.engine}; remove one of the keys")
     step = _TRANSFORMER_HEADS if kind == "transformer" else 2 if student.quantize in (None, "int4") else 1

@@ -3,15 +3,18 @@
 Not here: the teacher (`teacher`), export (`compression`). Invariant: validation rows are looked at only to stop.
 """
 
+import math
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tianti.errors import StageError, needs_extra
-from tianti.spec.ladder import FitSpec
+from tianti.spec.ladder import FitSpec, PruneSpec
 from tianti.training.contract import BuildStudent, Progress
 from tianti.training.loop import Ids, fit_module
+from tianti.training.prune import fix_weights, mask_weights, remove_structures
 from tianti.training.students import PAD, BagBody, EncoderBody, FakeQuantEmbedding, LstmBody, Student, TransformerBody
 from tianti.training.teacher import EncoderClassifier, Teacher, accuracy_of, with_defaults
 from tianti.training.vocabulary import Vocabulary
@@ -78,12 +81,37 @@ def distill(
     bits: int | None,
     seed: int,
     progress: Progress,
+    prune: PruneSpec | None = None,
 ) -> Student:
-    """Train a student. `bits`: the grid that its table will be stored in, learnt with; None: float32."""
+    """Train a student, and where it is to be pruned prune it and train it again.
+
+    `bits`: the grid that its table will be stored in, learnt with; None: float32.
+    """
     table = getattr(body, "embedding", None)
     if isinstance(table, FakeQuantEmbedding):
         table.bits = bits
-    cut_down = isinstance(body, EncoderBody)
+    fit = with_defaults(fit, CUT_DOWN if isinstance(body, EncoderBody) else SMALL)
+    _fit(body, vocabulary, lessons, fit, seed, progress, "distilling")
+    if prune is not None:
+        remove_structures(body, prune)
+        mask_weights(body, prune.weights_share)
+        recovery = msgspec.structs.replace(
+            fit, epochs=math.ceil((fit.epochs or 1) / 2), learning_rate=(fit.learning_rate or 0.0) / 2
+        )
+        _fit(body, vocabulary, lessons, recovery, seed, progress, "recovering")
+        fix_weights(body)
+    return Student(body, vocabulary.alias_tensor()).eval()
+
+
+def _fit(
+    body: nn.Module,
+    vocabulary: Vocabulary,
+    lessons: Lessons,
+    fit: FitSpec,
+    seed: int,
+    progress: Progress,
+    note: str,
+) -> None:
     student = Student(_WithDropout(body, vocabulary.unknown_row), vocabulary.alias_tensor())
     labels, logits = torch.from_numpy(lessons.labels), torch.from_numpy(lessons.logits)
 
@@ -102,16 +130,15 @@ def distill(
         lessons.ids,
         vocabulary.special.pad,
         loss,
-        with_defaults(fit, CUT_DOWN if cut_down else SMALL),
+        fit,
         seed=seed,
-        note="distilling",
+        note=note,
         progress=progress,
         head_rate=_HEAD_RATE,
         validate=lambda module: accuracy_of(
             module, lessons.validation, vocabulary.special.pad, lessons.validation_labels
         ),
     )
-    return Student(body, vocabulary.alias_tensor()).eval()
 
 
 class _WithDropout(nn.Module):

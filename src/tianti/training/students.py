@@ -48,7 +48,7 @@ class TransformerBody(nn.Module):
         self.embedding = FakeQuantEmbedding(vocab, width, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=0.1)  # torch's own 1.0 drowns the positions and learns slowly
         self.position = nn.Parameter(torch.randn(max_length, width) * 0.02)
-        self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
+        self.layers = nn.ModuleList(TransformerLayer(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, labels)
 
@@ -62,7 +62,7 @@ class TransformerBody(nn.Module):
         return self.head(mean_over(self.norm(states), kept))
 
 
-class _Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Attention and feed-forward of twice the width, each after a norm and added back (Xiong et al. 2020)."""
 
     def __init__(self, width: int) -> None:
@@ -76,14 +76,14 @@ class _Layer(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """States float32 [batch, tokens, width]; mask is added to attention, [batch, 1, 1, tokens]."""
-        batch, tokens, width = states.shape
+        batch, tokens, _ = states.shape
         # split over heads as one block: fewer nodes in the exported graph than a permutation of five axes
         joint = (
             self.query_key_value(self.norm_attention(states)).view(batch, tokens, 3 * self.heads, -1).transpose(1, 2)
         )
         query, key, value = joint.split(self.heads, dim=1)
         attend = _attend_fused if self.training else _attend
-        mixed = attend(query, key, value, mask).transpose(1, 2).reshape(batch, tokens, width)
+        mixed = attend(query, key, value, mask).transpose(1, 2).flatten(2)
         states = states + self.dropout(self.out(mixed))
         return states + self.dropout(self.narrow(nn.functional.gelu(self.widen(self.norm_feed(states)))))
 

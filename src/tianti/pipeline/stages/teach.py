@@ -144,7 +144,7 @@ def run_distill(tier: Tier, context: StageContext) -> None:
         freeze = spec.train.freeze == "embedding"
         warm_start(body, start, [places.get(label) for label in prepared.labels], freeze)
     bits = {"int4": 4, "int8": 8}.get(quantization_of(student, kind))
-    module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress)
+    module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress, student.prune)
     torch.save(module, context.out / "student.pt")
 
 
@@ -190,7 +190,7 @@ def _distill_parts(tier: Tier, spec: LadderSpec, base: Path) -> object:
     kind = spec.student_kind(tier)
     own = find_own(kind, base)
     student = spec.student_of(tier)  # but not its budgets, which change nothing of how it is trained
-    trained = [kind, student.width, student.layers, student.fit, student.augment, student.quantize]
+    trained = [kind, student.width, student.layers, student.fit, student.augment, student.quantize, student.prune]
     return trained, None if own is None else sha256_file(Path(inspect.getfile(own))), _parent_parts(spec, base)
 
 
