@@ -8,6 +8,9 @@ from typing import Literal
 
 import click
 
+from tianti.cli.answer import releases_folder
+from tianti.spec import TIERS, Tier
+
 
 @click.command("init")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
@@ -90,4 +93,20 @@ def import_command(
         click.echo(f"next: tianti run {made.ladder}")
 
 
-COMMANDS = (init_command, run_command, import_command)
+@click.command("export")
+@click.argument("release", default="latest")
+@click.option(
+    "--triton", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository to write to."
+)
+@click.option("--tier", "tiers", multiple=True, type=click.Choice([str(tier) for tier in TIERS]), help="Default: all.")
+def export_command(release: str, triton: Path, tiers: tuple[str, ...]) -> None:
+    """Write the models of RELEASE as a model repository of Triton Inference Server."""
+    from tianti.package import find_release, read_release
+    from tianti.pipeline.export import export_triton
+
+    found = read_release(find_release(release, releases_folder()))
+    for folder in export_triton(found, triton, tuple(map(Tier, tiers)) or TIERS):
+        click.echo(f"wrote {folder}")
+
+
+COMMANDS = (init_command, run_command, import_command, export_command)
