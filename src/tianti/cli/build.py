@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from tianti.cli.answer import releases_folder
+from tianti.errors import UsageError
 from tianti.spec import TIERS, Tier
 
 
@@ -95,18 +96,20 @@ def import_command(
 
 @click.command("export")
 @click.argument("release", default="latest")
-@click.option(
-    "--triton", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository to write to."
-)
+@click.option("--triton", type=click.Path(file_okay=False, path_type=Path), help="Write a model repository of Triton.")
+@click.option("--tf-serving", type=click.Path(file_okay=False, path_type=Path), help="Write SavedModels by version.")
 @click.option("--tier", "tiers", multiple=True, type=click.Choice([str(tier) for tier in TIERS]), help="Default: all.")
-def export_command(release: str, triton: Path, tiers: tuple[str, ...]) -> None:
-    """Write the models of RELEASE as a model repository of Triton Inference Server."""
+def export_command(release: str, triton: Path | None, tf_serving: Path | None, tiers: tuple[str, ...]) -> None:
+    """Write the models of RELEASE for Triton Inference Server or TF Serving."""
     from tianti.package import find_release, read_release
-    from tianti.pipeline.export import export_triton
+    from tianti.pipeline.export import export_saved_models, export_triton
 
+    if triton is None and tf_serving is None:
+        raise UsageError("nothing to write: expected --triton DIR, --tf-serving DIR or both")
     found = read_release(find_release(release, releases_folder()))
-    for folder in export_triton(found, triton, tuple(map(Tier, tiers)) or TIERS):
-        click.echo(f"wrote {folder}")
+    for out, export in ((triton, export_triton), (tf_serving, export_saved_models)):
+        for folder in [] if out is None else export(found, out, tuple(map(Tier, tiers)) or TIERS):
+            click.echo(f"wrote {folder}")
 
 
 COMMANDS = (init_command, run_command, import_command, export_command)

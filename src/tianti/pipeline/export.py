@@ -4,8 +4,9 @@ Not here: making models. Invariant: a server is given the very file that the rel
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from tianti.errors import UsageError
+from tianti.errors import StageError, UsageError, needs_extra
 from tianti.package import ModelPackage, Release
 from tianti.spec import Tier
 from tianti.store import sha256_file, write_atomic
@@ -33,15 +34,67 @@ def export_triton(release: Release, out: Path, tiers: tuple[Tier, ...]) -> list[
     Raises:
         UsageError: a model is not ONNX, or its folder is there already.
     """
+    return [_write_model(package, out / package.manifest.name) for package in _onnx_packages(release, out, tiers)]
+
+
+def _onnx_packages(release: Release, out: Path, tiers: tuple[Tier, ...]) -> list[ModelPackage]:
     packages = {tier: release.package(tier) for tier in tiers}
     for tier, package in packages.items():
         if package.manifest.engine != "onnx":
             raise UsageError(
-                f"the {tier}'s engine is {package.manifest.engine}; Triton is given onnx: name other tiers"
+                f"the {tier}'s engine is {package.manifest.engine}, expected onnx; name others with --tier"
             )
         if (out / package.manifest.name).exists():
             raise UsageError(f"{out / package.manifest.name} is there already; choose another folder, or remove it")
-    return [_write_model(package, out / package.manifest.name) for package in packages.values()]
+    return list(packages.values())
+
+
+def export_saved_models(release: Release, out: Path, tiers: tuple[Tier, ...]) -> list[Path]:
+    """Write SavedModels as TF Serving watches them: NAME/1/saved_model.pb, labels and tokenizer in assets.extra.
+
+    Each is run on the package's own self-tests before it is put in its place.
+
+    Returns:
+        The folder of each model.
+
+    Raises:
+        UsageError: a model is not ONNX, or its folder is there already.
+        StageError: an operator has no counterpart, or a self-test gives something else.
+        MissingExtraError: TensorFlow is not installed.
+    """
+    return [_write_saved_model(package, out / package.manifest.name) for package in _onnx_packages(release, out, tiers)]
+
+
+def _write_saved_model(package: ModelPackage, folder: Path) -> Path:
+    from tianti.compression.saved_model import write_saved_model
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=".tmp-") as draft:
+        made = Path(draft) / "1"
+        write_saved_model(package.model_path, made)
+        _check_goldens(package, made)
+        write_atomic(made / "assets.extra" / "tokenizer.json", package.tokenizer_path.read_bytes())
+        write_atomic(made / "assets.extra" / "labels.txt", "".join(f"{x}\n" for x in package.manifest.labels).encode())
+        folder.mkdir()
+        made.rename(folder / "1")
+    return folder
+
+
+def _check_goldens(package: ModelPackage, saved_model: Path) -> None:
+    with needs_extra("keras"):
+        import tensorflow as tf
+    from tokenizers import Tokenizer
+
+    serve = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    tokenizer = Tokenizer.from_file(str(package.tokenizer_path))
+    tokenizer.enable_truncation(package.manifest.max_length)
+    for number, golden in enumerate(package.goldens(), 1):
+        ids = tf.constant([tokenizer.encode(golden.text).ids], tf.int64)
+        logits = dict(zip(package.manifest.labels, serve(input_ids=ids)["logits"].numpy()[0].tolist(), strict=True))
+        off = max(abs(logits[label] - logit) for label, logit in golden.top.items())
+        if not off <= golden.tolerance:
+            where = f"golden {number} of {package.folder}"
+            raise StageError(f"{where}: expected logits within {golden.tolerance}, the SavedModel gives {off:.3f} away")
 
 
 def _write_model(package: ModelPackage, folder: Path) -> Path:

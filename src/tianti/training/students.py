@@ -43,12 +43,14 @@ class FakeQuantEmbedding(nn.Embedding):
 class TransformerBody(nn.Module):
     """Pre-LN transformer, mean over the tokens, linear head. The default student."""
 
-    def __init__(self, vocab: int, labels: int, width: int, layers: int = 2, max_length: int = 64) -> None:
+    def __init__(
+        self, vocab: int, labels: int, width: int, layers: int = 2, max_length: int = 64, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.embedding = FakeQuantEmbedding(vocab, width, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=0.1)  # torch's own 1.0 drowns the positions and learns slowly
         self.position = nn.Parameter(torch.randn(max_length, width) * 0.02)
-        self.layers = nn.ModuleList(TransformerLayer(width) for _ in range(layers))
+        self.layers = nn.ModuleList(TransformerLayer(width, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, labels)
 
@@ -65,14 +67,14 @@ class TransformerBody(nn.Module):
 class TransformerLayer(nn.Module):
     """Attention and feed-forward of twice the width, each after a norm and added back (Xiong et al. 2020)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.heads = _HEADS
         self.norm_attention, self.norm_feed = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(_DROPOUT)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """States float32 [batch, tokens, width]; mask is added to attention, [batch, 1, 1, tokens]."""

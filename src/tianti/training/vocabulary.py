@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tianti.errors import needs_extra
 from tianti.training.contract import Progress
+from tianti.training.encoder import load_encoder
 from tianti.training.imported import PackageModule
 from tianti.training.loop import Ids, compute_all
 from tianti.training.students import PAD
@@ -67,15 +68,18 @@ class Vocabulary:
         """The alias map for a student."""
         return torch.from_numpy(self.alias)
 
-    def table(self, width: int) -> Tensor:
-        """Start values for a student's table, float32 [rows, width]: principal components of the kept vectors."""
+    def table(self, width: int, spread: float) -> Tensor:
+        """Start values for a student's table, float32 [rows, width]: principal components of the kept vectors.
+
+        `spread` is their standard deviation: what training moves by little it does not forget.
+        """
         vectors = self.vectors[self.kept]
         if width < vectors.shape[1]:
             _, _, components = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
             vectors = vectors @ components[:width].T
         table = np.random.default_rng(0).normal(0, 0.1, (self.rows, width))
         if vectors.any():  # a teacher that was imported may hide its own
-            table[1:, : vectors.shape[1]] = vectors * (0.1 / vectors.std())
+            table[1:, : vectors.shape[1]] = vectors * (spread / vectors.std())
         table[PAD] = 0.0
         return torch.from_numpy(table.astype(np.float32))
 
@@ -90,10 +94,13 @@ class Vocabulary:
         return found
 
 
-def shrink_vocabulary(teacher: Teacher, ids: Ids, progress: Progress) -> Vocabulary:
-    """Keep the tokens that `ids` use, and the special ones."""
+def shrink_vocabulary(teacher: Teacher, ids: Ids, progress: Progress, base: Path | None = None) -> Vocabulary:
+    """Keep the tokens that `ids` use, and the special ones.
+
+    `base`: of a fine-tuned teacher, whose own vectors tell labels apart and words no longer.
+    """
     special = find_special(teacher.tokenizer)
-    vectors = _static_vectors(teacher, special, progress)
+    vectors = _static_vectors(teacher, special, progress, base)
     used = {token for tokens in ids for token in tokens} | {special.unknown, *special.before, *special.after}
     kept = sorted(used - {special.pad})
     rows = {token: row for row, token in enumerate(kept, 1)}
@@ -109,7 +116,7 @@ def shrink_vocabulary(teacher: Teacher, ids: Ids, progress: Progress) -> Vocabul
     return Vocabulary(kept, alias, vectors, special)
 
 
-def _static_vectors(teacher: Teacher, special: Special, progress: Progress) -> NDArray[np.float32]:
+def _static_vectors(teacher: Teacher, special: Special, progress: Progress, base: Path | None) -> NDArray[np.float32]:
     """What the teacher makes of each token alone; a teacher from scratch has them in its table."""
     if isinstance(teacher.module, PackageModule):
         return teacher.module.vectors
@@ -120,8 +127,9 @@ def _static_vectors(teacher: Teacher, special: Special, progress: Progress) -> N
     alone: Sequence[list[int]] = [
         [*special.before, token, *special.after] for token in range(teacher.tokenizer.get_vocab_size())
     ]
-    vectors = compute_all(teacher.module.encoder, alone, special.pad, progress, "reading tokens", batch_size=512)
-    last = vectors[:, -teacher.module.encoder.centre.shape[1] :]  # of the features, those of the last layer
+    encoder = teacher.module.encoder if base is None else load_encoder(base, special.pad)
+    vectors = compute_all(encoder, alone, special.pad, progress, "reading tokens", batch_size=512)
+    last = vectors[:, -encoder.centre.shape[1] :]  # of the features, those of the last layer
     centred: NDArray[np.float32] = last - last.mean(axis=0)
     return centred
 

@@ -24,7 +24,7 @@ _SEEN_AT_LEAST = 2  # texts; n-grams of one text only teach noise
 _INVERSE_PENALTY = 10.0
 _TOLERANCE = 1e-4  # ten times as much stops early and costs a point and more
 _DEEP_WIDTH, _DEEP_LAYERS, _DEEP_LENGTH = 128, 1, 128
-_WORD_DROPOUT = 0.1
+_WORD_DROPOUT = _DROPOUT = 0.1
 
 
 def hash_ngrams(ids: Tensor, pad_id: int) -> Tensor:
@@ -109,7 +109,7 @@ class DeepPart(nn.Module):
 
     def __init__(self, vocab: int, labels: int, max_length: int, pad_id: int, unknown_id: int) -> None:
         super().__init__()
-        self.body = TransformerBody(vocab, labels, _DEEP_WIDTH, _DEEP_LAYERS, min(max_length, _DEEP_LENGTH))
+        self.body = TransformerBody(vocab, labels, _DEEP_WIDTH, _DEEP_LAYERS, min(max_length, _DEEP_LENGTH), _DROPOUT)
         self.pad_id, self.unknown_id = pad_id, unknown_id
 
     def forward(self, input_ids: Tensor) -> Tensor:

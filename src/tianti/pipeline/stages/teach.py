@@ -107,10 +107,12 @@ def run_lessons(context: StageContext) -> None:
 
 def _find_vocabulary(context: StageContext, teacher, ids):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """The parent's, or what train uses."""
-    from tianti.training import Vocabulary, load_teacher, shrink_vocabulary
+    from tianti.training import Vocabulary, find_base, load_teacher, shrink_vocabulary
 
     if (parent := find_parent(context.spec, context.base)) is None:
-        return shrink_vocabulary(teacher, ids, context.progress)
+        tuned = context.spec.cloud.train == "fine_tune"
+        base = find_base(context.spec.cloud.base, context.base) if tuned else None
+        return shrink_vocabulary(teacher, ids, context.progress, base)
     if load_teacher(parent.folders["teach"]).tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         raise SpecError("train.from: the parent's cloud has another tokenizer; keep cloud.base, or leave train out")
     return Vocabulary.load(parent.folders["lessons"] / _VOCABULARY)
