@@ -59,6 +59,8 @@ def test_defaults_are_enough() -> None:
         (MINIMAL + "device: {memory: 1 mb}", "device.memory: expected a number and one of"),
         (MINIMAL + "edge: {download: 1}", "download"),
         (MINIMAL + "train: {keep: vocabulary}", "from"),
+        (MINIMAL + "preset: fast", "fine-tunes a cloud.base, got none"),
+        (MINIMAL + "preset: best\ncloud: {base: hf://a/b}", "preset"),
         (MINIMAL + "device: {matmul: int4, engine: litert}", "only engine onnx has int4"),
         (MINIMAL + "prices: {edge: -1}", ">= 0"),
         ("name: team/intents\ndata: {train: a}", "name"),
@@ -80,3 +82,12 @@ def test_a_mistake_is_one_clear_error(content: str, expected: str) -> None:
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="tianti init"):
         load_spec(tmp_path / "ladder.yaml")
+
+
+def test_a_preset_fills_what_is_left_open_and_nothing_else() -> None:
+    spec = parse_spec(MINIMAL + "preset: quality\ncloud: {base: hf://a/b}\ndevice: {width: 96, size: 1 MB}\n")
+    assert spec.cloud.train == "fine_tune" and spec.cloud.base == "hf://a/b"
+    assert (spec.device.width, spec.device.augment, spec.device.size) == (96, 170_000, "1 MB")
+    assert spec.edge == parse_spec(MINIMAL).edge
+    bag = parse_spec(MINIMAL + "preset: quality\ncloud: {base: hf://a/b}\ndevice: {student: bag}\n").device
+    assert (bag.width, bag.augment) == (None, 170_000)

@@ -213,6 +213,7 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: Name  # letters, digits, dot, dash and underscore: it is part of URLs
     data: DataSpec
+    preset: Literal["fast", "quality"] | None = None  # what is left open; see _PRESETS
     task: Literal["text-classification"] = "text-classification"
     cloud: CloudSpec = CloudSpec()
     edge: StudentSpec = StudentSpec()
@@ -233,6 +234,16 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def student_of(self, tier: Tier) -> StudentSpec:
         """What is said of the edge's or the device's model."""
         return self.edge if tier is Tier.EDGE else self.device
+
+
+# more minutes for a better cloud and device; docs/en/ladder.md says how many
+_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "fast": {"cloud": {"train": "fine_tune", "fit": {"epochs": 2}}, "device": {"augment": 60_000}},
+    "quality": {
+        "cloud": {"train": "fine_tune"},
+        "device": {"width": 160, "augment": 170_000, "fit": {"epochs": 7}},
+    },
+}
 
 
 def load_spec(path: Path) -> LadderSpec:
@@ -260,11 +271,25 @@ def parse_spec(content: str, origin: str = "ladder.yaml") -> LadderSpec:
         raise SpecError(f"{origin}: expected keys such as name, data, cloud; got {type(tree).__name__}")
     _check_keys(tree, LadderSpec, "")
     try:
-        spec = msgspec.convert(tree, LadderSpec)
+        spec = msgspec.convert(_with_preset(tree), LadderSpec)
     except msgspec.ValidationError as error:
         raise SpecError(f"{origin}: {error}") from error
     _check_values(spec)
     return spec
+
+
+def _with_preset(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree with what its preset says where it says nothing itself."""
+    for part, values in _PRESETS.get(str(tree.get("preset")), {}).items():
+        given = tree.get(part) or {}
+        if not isinstance(given, dict):
+            continue  # msgspec says what is wrong with it
+        if part == "cloud" and given.get("base", SCRATCH) == SCRATCH:
+            raise SpecError(f"preset: {tree['preset']} fine-tunes a cloud.base, got none; name one, or remove preset")
+        if given.get("student", "transformer") != "transformer":
+            values = {"augment": values["augment"]}  # the rest was found for a transformer
+        tree = {**tree, part: {**values, **given}}
+    return tree
 
 
 def _check_keys(tree: dict[str, Any], shape: type[msgspec.Struct], prefix: str) -> None:
