@@ -29,7 +29,7 @@ from tianti.spec import TIERS, Tier
 SUBSAMPLES, OUT_OF_SCOPE_ROWS = 20, 149
 
 
-def build_clinc150(train: str = "head") -> tuple[RunRecord, Path]:
+def build_clinc150(train: str = "head", engine: str = "onnx") -> tuple[RunRecord, Path]:
     """Build the ladder; its run and the folder of its release."""
     data = data_folder("clinc150_en")
     return build(
@@ -42,7 +42,7 @@ data:
   test: {data}/test.jsonl.gz
   out_of_scope: oos
 cloud: {{base: {encoder_folder()}, train: {train}}}
-device: {{size: 1.5 MB}}
+device: {{size: 1.5 MB, engine: {engine}}}
 """,
     )
 

@@ -7,6 +7,7 @@ see the same machine and none runs in the other's caches. Memory: the most that 
 loads the model and answers.
 """
 
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -30,7 +31,7 @@ from tianti.compression import export_onnx
 from tianti.data import Columns, read_table
 from tianti.package import read_package
 from tianti.pipeline.profiling import profile_apart
-from tianti.runtimes.onnx import OnnxRuntime
+from tianti.runtimes import open_package
 from tianti.training import Pool, load_encoder, load_tokenizer
 
 TEXTS, BLOCK, LABELS = 300, 25, 150
@@ -52,9 +53,14 @@ def main() -> None:
     base, data = encoder_folder(), data_folder("clinc150_en")
     rows = read_table(str(data / "test.jsonl.gz"), data, Columns(text="text", label="label"))
     texts = [row.text for row in rows[:: len(rows) // TEXTS][:TEXTS]]
+    packages = {"device": release / "packages" / "device"}
+    if importlib.util.find_spec("litert_torch") is None:
+        console.print("LiteRT skipped: pip install 'tianti[litert-train]'")
+    else:
+        packages["device in LiteRT"] = build_clinc150(engine="litert")[1] / "packages" / "device"
+    packages["cloud's encoder, int8"] = release / "packages" / "cloud"
     runners: dict[str, Callable[[str], object]] = {
-        "device": OnnxRuntime(read_package(release / "packages" / "device")).run,
-        "cloud's encoder, int8": OnnxRuntime(read_package(release / "packages" / "cloud")).run,
+        **{name: open_package(read_package(folder)).run for name, folder in packages.items()},
         "cloud's encoder, float32": float_runner(base),
         "transformers pipeline": pipeline_runner(base),
     }
@@ -63,8 +69,7 @@ def main() -> None:
         for name, run in runners.items():
             taken[name] += time_block(run, texts[start : start + BLOCK])
     memory = {
-        "device": profile_apart(release / "packages" / "device").memory_bytes,
-        "cloud's encoder, int8": profile_apart(release / "packages" / "cloud").memory_bytes,
+        **{name: profile_apart(folder).memory_bytes for name, folder in packages.items()},
         "transformers pipeline": int(
             subprocess.run(
                 [sys.executable, "-c", PIPELINE_MEMORY, str(base)], capture_output=True, text=True, check=True
