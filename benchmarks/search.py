@@ -1,4 +1,4 @@
-"""The ladder that a search chooses beside the default preset's: the cost of 1,000 requests at the 1 % point, on test rows.
+"""The ladder that a search chooses beside the default preset's: what 1,000 requests cost at 1 %, on test rows.
 
     python -m benchmarks.search [MINUTES] [SET ...]
 
