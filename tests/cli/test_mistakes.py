@@ -1,5 +1,6 @@
 """A newcomer's mistakes: one clear error each (expected, got, cure), the right exit code, nothing half-written."""
 
+import importlib.util
 import json
 import socket
 import subprocess
@@ -179,3 +180,11 @@ def test_an_imported_model_that_knows_other_labels_or_shorter_texts_is_named(tmp
     assert code == 2 and "cloud.package" in said
     code, said = tianti("run", str(write_ladder(tmp_path, rows(), "cloud: {package: p}\n")))
     assert code == 1 and "manifest.json" in said
+
+
+def test_an_engine_that_is_not_installed_is_found_before_any_work(tmp_path: Path, tianti: Tianti) -> None:
+    if importlib.util.find_spec("litert_torch") is not None:
+        pytest.skip("LiteRT's converter is installed here")
+    code, said = tianti("run", str(write_ladder(tmp_path, rows(), "device: {engine: litert}\n")))
+    assert code == 2 and "pip install 'tianti[litert-train]'" in said
+    assert not artifacts(tmp_path)

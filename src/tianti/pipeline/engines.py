@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.errors import StageError, TiantiError
+from tianti.errors import StageError, TiantiError, needs_extra
 from tianti.package import Engine, ModelPackage
 from tianti.runtimes import open_package
 from tianti.runtimes.measure import measure_latency
@@ -23,7 +23,12 @@ from tianti.spec.ladder import StudentSpec
 if TYPE_CHECKING:
     from tianti.compression import Parity
 
-_CONVERTERS: dict[Engine, str] = {"onnx": "onnxruntime", "litert": "litert_torch", "openvino": "openvino"}
+# the module that each is made with, and the extra that brings it
+_CONVERTERS: dict[Engine, tuple[str, str]] = {
+    "onnx": ("onnxruntime", "train"),
+    "litert": ("litert_torch", "litert-train"),
+    "openvino": ("openvino", "openvino"),
+}
 _TIMED_TEXTS = 100
 
 
@@ -52,10 +57,20 @@ class Sample:
 
 
 def engines_of(student: StudentSpec) -> list[Engine]:
-    """The engines to try: the one that is named, or for `fastest` each that is installed."""
-    if student.engine != "fastest":
-        return [student.engine or "onnx"]
-    return [engine for engine, module in _CONVERTERS.items() if importlib.util.find_spec(module) is not None]
+    """The engines to try: the one that is named, or for `fastest` each that is installed.
+
+    Raises:
+        MissingExtraError: the one that is named is not installed.
+    """
+    installed = [engine for engine, (module, _) in _CONVERTERS.items() if importlib.util.find_spec(module) is not None]
+    if student.engine == "fastest":
+        return installed
+    engine: Engine = student.engine or "onnx"
+    module, extra = _CONVERTERS[engine]
+    with needs_extra(extra):
+        if engine not in installed:
+            raise ModuleNotFoundError(name=module)
+    return [engine]
 
 
 def choose_engine(
