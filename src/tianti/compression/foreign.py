@@ -16,8 +16,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tianti.compression.export import OPSET
+import numpy as np
+
+from tianti.compression.export import OPSET, TOLERANCE
 from tianti.errors import StageError, UsageError, needs_extra
+
+with needs_extra("train"):
+    import onnxruntime
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +85,10 @@ def trace_module(build: Callable[[], object], tokens: int = _EXAMPLE_TOKENS) -> 
     return _trace(module.float(), tokens)
 
 
-def _trace(module: "torch.nn.Module", tokens: int) -> bytes:
+def _trace(
+    module: "torch.nn.Module", tokens: int, reference: "Callable[[torch.Tensor], torch.Tensor] | None" = None
+) -> bytes:
+    """Trace with ids of [2, tokens], and compare with `reference` (default: the module) on fewer tokens."""
     import torch
 
     ids = torch.ones((2, tokens), dtype=torch.int64)
@@ -102,6 +110,18 @@ def _trace(module: "torch.nn.Module", tokens: int) -> bytes:
             content.write(file.read_bytes())
     except Exception as error:  # whatever a user's module raises
         raise StageError(f"the module cannot be traced with ids of shape (2, {tokens}): {error}") from error
+    shorter = torch.tensor([[1, 2, 3, 1, 2]])
+    try:
+        with torch.no_grad():
+            expected = (reference or module)(shorter).numpy()
+    except Exception:
+        if reference is not None:
+            raise
+        return content.getvalue()  # it takes one length only
+    session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
+    apart = float(np.abs(session.run(None, {"input_ids": shorter.numpy()})[0] - expected).max())
+    if not apart <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise StageError(f"the traced model gives other scores than the module, {apart:.3g} apart; export it as ONNX")
     return content.getvalue()
 
 
@@ -138,7 +158,10 @@ def _from_hugging_face(folder: Path) -> bytes:
             mask = (1.0 - kept.float()) * torch.finfo(torch.float32).min
             return self.model(input_ids=input_ids, attention_mask=mask).logits
 
-    return _trace(Classifier(), _EXAMPLE_TOKENS)
+    def as_usual(ids: torch.Tensor) -> torch.Tensor:
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+
+    return _trace(Classifier(), _EXAMPLE_TOKENS, as_usual)
 
 
 def _convert(what: str, extra_modules: tuple[str, ...], arguments: Sequence[str]) -> bytes:
