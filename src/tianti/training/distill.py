@@ -29,8 +29,8 @@ _TEMPERATURE = 2.0  # Hinton et al. 2015
 _HARD_SHARE = 0.3
 _WORD_DROPOUT = 0.1
 _HEAD_RATE = 2e-3
-# of a table at the start. A transformer keeps what a pretrained encoder knows of rare words at 0.5, and needs no dropout
-# (0.3 points on CLINC150); vectors from scratch (0.7 points on THUCNews) and those of a small bag have to move far
+# of a table at the start. A transformer keeps what a pretrained encoder knows of rare words at 0.5, and needs no
+# dropout (0.3 points on CLINC150); vectors from scratch (0.7 points on THUCNews) and of a small bag have to move far
 _SPREAD, _PRETRAINED_SPREAD, _DROPOUT = 0.1, 0.5, 0.1
 SMALL = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=2e-3, epochs=8, batch_size=128)
 CUT_DOWN = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=1.5e-4, epochs=2, batch_size=64)
@@ -75,9 +75,8 @@ def build_body(
         raise StageError(
             f"expected a student with nn.Embedding({vocabulary.rows}, {width}) called `embedding`, got {table}"
         )
-    table.weight.data.copy_(
-        vocabulary.table(width, _PRETRAINED_SPREAD if pretrained and kind == "transformer" else _SPREAD)
-    )
+    spread = _PRETRAINED_SPREAD if pretrained and kind == "transformer" else _SPREAD
+    table.weight.data.copy_(vocabulary.table(width, spread))
     return body
 
 
