@@ -12,7 +12,17 @@ import msgspec
 
 _EXTRAS = {
     "serve": ("starlette", "uvicorn"),
-    "train": ("torch", "transformers", "accelerate", "scikit-learn", "onnx", "matplotlib", "jinja2", "pyarrow"),
+    "train": (
+        "torch",
+        "transformers",
+        "accelerate",
+        "scikit-learn",
+        "onnx",
+        "onnx-ir",
+        "matplotlib",
+        "jinja2",
+        "pyarrow",
+    ),
     "litert": ("ai-edge-litert",),
     "litert-train": ("litert-torch", "ai-edge-quantizer"),
     "openvino": ("openvino",),
