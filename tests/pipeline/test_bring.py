@@ -146,6 +146,24 @@ def test_a_torch_function_that_is_padded_as_it_was_trained(folder: Path) -> None
     expect_same(folder, OnnxRuntime(made.package), Classic())
 
 
+class OneLength(Classic):
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.embedding(ids).reshape(-1, LENGTH, 8)[:, 0])
+
+
+def build_one_length() -> nn.Module:
+    return OneLength()
+
+
+def test_a_module_that_takes_one_length_is_told_how_to_say_so(folder: Path) -> None:
+    origin = Origin(labels=folder / "labels.txt", tokenizer=folder)
+    with pytest.raises(StageError, match="--pad-to"):
+        import_model(f"{__name__}:build_one_length", folder / "out", origin)
+    origin = Origin(labels=folder / "labels.txt", tokenizer=folder, pad_to=LENGTH)
+    made = import_model(f"{__name__}:build_one_length", folder / "out", origin)
+    expect_same(folder, OnnxRuntime(made.package), OneLength())
+
+
 def test_a_hugging_face_folder_with_its_own_labels(folder: Path) -> None:
     from transformers import BertConfig, BertForSequenceClassification
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib", ".dill", ".h5", ".hdf5"}
-_EXAMPLE_TOKENS = 12
+_EXAMPLE_TOKENS, _FEWER_TOKENS = 12, 5
 _TF2ONNX = ("tensorflow", "tf2onnx")
 _CONVERT = ("-m", "tf2onnx.convert", "--opset", str(OPSET))
 # in safe mode, which refuses lambdas of the file's author
@@ -71,8 +71,10 @@ def read_foreign(path: Path) -> bytes:
     )
 
 
-def trace_module(build: Callable[[], object], tokens: int = _EXAMPLE_TOKENS) -> bytes:
+def trace_module(build: Callable[[], object], length: int | None = None) -> bytes:
     """The ONNX bytes of what a user's function builds: a torch module that maps ids int64 [batch, tokens] to scores.
+
+    `length`: the one that texts are padded to; None: the module takes any.
 
     Raises:
         StageError: it builds something else, or it cannot be traced.
@@ -82,23 +84,25 @@ def trace_module(build: Callable[[], object], tokens: int = _EXAMPLE_TOKENS) -> 
     module = build()
     if not isinstance(module, torch.nn.Module):
         raise StageError(f"expected the function to build a torch.nn.Module, got {type(module).__name__}")
-    return _trace(module.float(), tokens)
+    module = module.float().eval()
+    return _trace(module, module, length)
 
 
 def _trace(
-    module: "torch.nn.Module", tokens: int, reference: "Callable[[torch.Tensor], torch.Tensor] | None" = None
+    module: "torch.nn.Module", reference: "Callable[[torch.Tensor], torch.Tensor]", length: int | None = None
 ) -> bytes:
-    """Trace with ids of [2, tokens], and compare with `reference` (default: the module) on fewer tokens."""
+    """Trace a module, and compare with `reference` on other ids, fewer of them where it takes any length."""
     import torch
 
-    ids = torch.ones((2, tokens), dtype=torch.int64)
+    ids = torch.ones((2, length or _EXAMPLE_TOKENS), dtype=torch.int64)
+    others = torch.arange(1, (length or _FEWER_TOKENS) + 1)[None] % 3 + 1
     content = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")  # of the deprecation, and of shapes that tracing makes constant
             file = Path(folder) / "traced.onnx"
             torch.onnx.export(
-                module.eval(),
+                module,
                 (ids,),
                 str(file),
                 dynamo=False,  # docs/adr/0003-export.md
@@ -108,18 +112,13 @@ def _trace(
                 dynamic_axes={"input_ids": {0: "batch", 1: "tokens"}, "logits": {0: "batch"}},
             )
             content.write(file.read_bytes())
+            expected = reference(others).numpy()
+            session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
+            found = session.run(None, {"input_ids": others.numpy()})[0]
     except Exception as error:  # whatever a user's module raises
-        raise StageError(f"the module cannot be traced with ids of shape (2, {tokens}): {error}") from error
-    shorter = torch.tensor([[1, 2, 3, 1, 2]])
-    try:
-        with torch.no_grad():
-            expected = (reference or module)(shorter).numpy()
-    except Exception:
-        if reference is not None:
-            raise
-        return content.getvalue()  # it takes one length only
-    session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
-    apart = float(np.abs(session.run(None, {"input_ids": shorter.numpy()})[0] - expected).max())
+        cure = "name the length that it takes with --pad-to" if length is None else "export it as ONNX"
+        raise StageError(f"the module cannot be traced: {error}; {cure}") from error
+    apart = float(np.abs(found - expected).max())
     if not apart <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise StageError(f"the traced model gives other scores than the module, {apart:.3g} apart; export it as ONNX")
     return content.getvalue()
@@ -161,7 +160,7 @@ def _from_hugging_face(folder: Path) -> bytes:
     def as_usual(ids: torch.Tensor) -> torch.Tensor:
         return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
 
-    return _trace(Classifier(), _EXAMPLE_TOKENS, as_usual)
+    return _trace(Classifier().eval(), as_usual)
 
 
 def _convert(what: str, extra_modules: tuple[str, ...], arguments: Sequence[str]) -> bytes:

@@ -92,7 +92,7 @@ def import_model(
     rows = [] if data is None else read_table(str(data), Path(), Columns(text=text, label=label))
     tokenizer = _find_tokenizer(path, origin)
     labels = _find_labels(path, origin)
-    content = trace_module(find_function(source, Path())) if is_function else read_foreign(path)
+    content = trace_module(find_function(source, Path()), origin.pad_to) if is_function else read_foreign(path)
     texts = [row.text for row in rows[:_GOLDENS]] or list(_EXAMPLES)
     max_length = origin.pad_to or origin.max_length or _longest(path)
     padding = Padding(find_special(tokenizer).pad, origin.pad_side, origin.pad_to)
