@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tianti.data import read_prepared
-from tianti.errors import SpecError, UsageError
+from tianti.errors import SpecError
 from tianti.pipeline.workspace import Workspace
 from tianti.spec.ladder import LadderSpec
 
@@ -34,10 +34,7 @@ def find_parent(spec: LadderSpec, base: Path) -> Parent | None:
     if spec.train is None:
         return None
     name, workspace = spec.train.from_, Workspace(base)
-    try:
-        runs = workspace.runs()
-    except UsageError as error:
-        raise SpecError(f"train.from: {error}") from error
+    runs = workspace.runs()
     fitting = [record for record in runs if record.run == name or (len(name) >= 6 and record.release.startswith(name))]
     if not fitting:
         known = ", ".join(record.release[:12] for record in runs[-5:]) or "none"

@@ -236,7 +236,7 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.edge if tier is Tier.EDGE else self.device
 
 
-# more minutes for a better cloud and device; docs/en/ladder.md says how many
+# a better cloud and device for more minutes
 _PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "fast": {"cloud": {"train": "fine_tune", "fit": {"epochs": 2}}, "device": {"augment": 60_000}},
     "quality": {
