@@ -2,18 +2,15 @@
 
     python -m benchmarks.device_latency
 
-CLINC150 test texts, one at a time, one thread, tokenisation included. The four take turns, 25 texts each, so that all
-see the same machine and none runs in the other's caches. Memory: the most that a process of its own has held which
-loads the model and answers.
+CLINC150 test texts, one at a time, one thread, tokenisation included, in turns. Memory: the most that a process of
+its own has held which loads the model and answers.
 """
 
 import importlib.util
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification, pipeline
 
 from benchmarks.clinc150 import build_clinc150
 from benchmarks.real_data import console, data_folder, encoder_folder
+from benchmarks.turns import p50_in_turns
 from tianti.compression import export_onnx
 from tianti.data import Columns, read_table
 from tianti.package import read_package
@@ -34,7 +32,7 @@ from tianti.pipeline.profiling import profile_apart
 from tianti.runtimes import open_package
 from tianti.training import Pool, load_encoder, load_tokenizer
 
-TEXTS, BLOCK, LABELS = 300, 25, 150
+TEXTS, LABELS = 300, 150
 PIPELINE_MEMORY = """
 import sys, torch
 from transformers import AutoTokenizer, BertForSequenceClassification, pipeline
@@ -64,10 +62,7 @@ def main() -> None:
         "cloud's encoder, float32": float_runner(base),
         "transformers pipeline": pipeline_runner(base),
     }
-    taken: dict[str, list[float]] = {name: [] for name in runners}
-    for start in range(0, len(texts), BLOCK):
-        for name, run in runners.items():
-            taken[name] += time_block(run, texts[start : start + BLOCK])
+    p50 = p50_in_turns(runners, texts)
     memory = {
         **{name: profile_apart(folder).memory_bytes for name, folder in packages.items()},
         "transformers pipeline": int(
@@ -76,26 +71,14 @@ def main() -> None:
             ).stdout
         ),
     }
-    table = Table(title=f"p50 of {len(texts)} texts, in turns of {BLOCK}")
+    table = Table(title=f"p50 of {len(texts)} texts, in turns")
     for column in ("model", "p50 ms", "times the device", "memory, MB", "times the device"):
         table.add_column(column, justify="left" if column == "model" else "right")
-    p50 = {name: statistics.median(times) for name, times in taken.items()}
     for name in runners:
         held = memory.get(name)
         times = ("-", "-") if held is None else (f"{held / 1e6:.0f}", f"{held / (memory['device'] or 1):.1f}")
         table.add_row(name, f"{p50[name]:.3f}", f"{p50[name] / p50['device']:.1f}", *times)
     console.print(table)
-
-
-def time_block(run: Callable[[str], object], texts: list[str]) -> list[float]:
-    """Milliseconds of each text; a first call, not counted, brings the model back into the processor's caches."""
-    run(texts[-1])
-    found = []
-    for text in texts:
-        start = time.perf_counter()
-        run(text)
-        found.append((time.perf_counter() - start) * 1e3)
-    return found
 
 
 def float_runner(base: Path) -> Callable[[str], object]:

@@ -42,7 +42,7 @@ def test_the_same_sources_and_seed_give_the_same_bytes_and_come_back_whole(tmp_p
         write_prepared(one, folder)
     written = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
     assert written[0] == written[1] != written[2]
-    assert set(written[0]) == {*(f"{role}.jsonl.gz" for role in Role), "labels.json", "report.json"}
+    assert set(written[0]) == {*(f"{name}.jsonl.gz" for name in (*Role, "unlabelled")), "labels.json", "report.json"}
     assert read_prepared(folders[0]) == prepared[0]
     assert read_report(folders[0]) == prepared[0].report
     first = json.loads(gzip.decompress(written[0]["test.jsonl.gz"]).splitlines()[0])
@@ -86,14 +86,39 @@ def test_the_report_says_in_numbers_what_was_dropped(tmp_path: Path) -> None:
         file.write('{"text": "", "label": "refund"}\n{"text": "REFUND please 1", "label": "refund"}\n')
     lines = describe(prepare(DataSpec(train=train, test=test), tmp_path, (), 0).report)
     assert lines[0] == (
-        "train: 182 rows; dropped: 1 without text or label, 1 repeated, "
-        "15 also in test, calibration or validation; 165 kept"
+        "train: 182 rows; dropped: 1 without text or label, 1 repeated, 15 also in another source; 165 kept"
     )
     assert lines[1] == "test: 30 rows, all kept"
     assert lines[2] == "roles: train 116, validation 16, tuning 11, certify 22, test 30"
     assert lines[3].startswith("labels: 3 in scope, 38 to 39 train rows each")
     assert lines[4] == "text length in characters: median 18, 95% within 18, longest 18"
     assert lines[5].startswith("warning: 22 rows certify; 1% at 95% confidence takes at least 299")
+
+
+def test_texts_without_labels_are_cleaned_against_every_labelled_source(tmp_path: Path) -> None:
+    train, test = write_rows(tmp_path / "train.jsonl", 60), write_rows(tmp_path / "test.jsonl", 10, start=900)
+    texts = ["Where is it?", "where  is it?", "", "REFUND please 1", "refund please 900", "何时发货"]
+    (tmp_path / "asked.txt").write_text("\r\n".join(texts), encoding="utf-8", newline="")
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    for source in ("asked.txt", "asked.jsonl"):
+        prepared = prepare(DataSpec(train=train, test=test, unlabelled=source), tmp_path, (), 0)
+        assert prepared.unlabelled == ["Where is it?", "何时发货"]
+        assert describe(prepared.report)[2] == (
+            "unlabelled: 6 rows; dropped: 1 without text or label, 1 repeated, 2 also in another source; 2 kept"
+        )
+        write_prepared(prepared, tmp_path / source.replace(".", "-"))
+        assert read_prepared(tmp_path / source.replace(".", "-")) == prepared
+    assert set(source_digest(DataSpec(train=train, test=test, unlabelled="asked.txt"), tmp_path)) == {
+        "train",
+        "test",
+        "unlabelled",
+    }
+
+
+def test_an_unlabelled_source_without_new_texts_is_an_error(tmp_path: Path) -> None:
+    train = write_rows(tmp_path / "train.jsonl", 60)
+    with pytest.raises(DataError, match=r"data.unlabelled: expected rows left after cleaning, got none"):
+        prepare(DataSpec(train=train, unlabelled=train), tmp_path, (), 0)
 
 
 def test_what_is_lacking_but_usable_is_a_warning(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_roles_have_the_sizes_that_were_asked_and_the_labels_of_the_whole() -> N
         (Role.TEST, 10),
     ):
         assert set(Counter(row.label for row in roles[role]).values()) == {share}
-    check_apart(roles)
+    check_apart(roles, [])
 
 
 def test_roles_do_not_depend_on_the_order_of_the_file_but_on_the_seed() -> None:
@@ -94,12 +94,17 @@ def test_a_text_with_two_labels_has_one_role() -> None:
     rows = some_rows(each=50)
     doubtful = [Row(row.text.upper(), "l0" if row.label != "l0" else "l1") for row in rows[::3]]
     roles = assign_roles({"train": rows + doubtful}, TAKES, seed=0)
-    check_apart(roles)
+    check_apart(roles, [])
+
+
+def test_an_unlabelled_text_that_has_a_role_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"expected unlabelled texts in no role, got one .* in certify too"):
+        check_apart({Role.CERTIFY: [Row("hello ", "x")]}, ["HELLO"])
 
 
 def test_a_text_in_two_roles_is_an_error() -> None:
     with pytest.raises(DataError, match=r"expected every text in one role, got one .* in train and test"):
-        check_apart({Role.TRAIN: [Row("hello ", "x")], Role.TEST: [Row("HELLO", "y")]})
+        check_apart({Role.TRAIN: [Row("hello ", "x")], Role.TEST: [Row("HELLO", "y")]}, [])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ A text that is in several sources stays in the one that measures most: test, the
 A text with several labels is dropped where weights are fitted, and kept where accuracy is measured: there the doubt
 is real, and a certificate that leaves out doubtful rows would claim too much.
 
+A text without a label is kept where no labelled source has it.
+
 Not here: reading (`read`), roles (`split`). Invariant: a row is kept or counted under one reason, never changed.
 """
 
@@ -15,7 +17,8 @@ from tianti.data.report import SourceCounts
 from tianti.data.rows import Row, by_text, normalise
 from tianti.errors import DataError
 
-KEPT_FIRST = ("test", "calibration", "validation", "train")
+UNLABELLED = "unlabelled"
+KEPT_FIRST = ("test", "calibration", "validation", "train", UNLABELLED)
 MIN_TRAIN_ROWS = 5
 _RARE_SHARE = 0.1  # of the middle label's rows; a label with fewer may be a typing error
 _TYPO_LIKENESS = 0.8  # difflib's ratio: two letters swapped in six
@@ -38,21 +41,20 @@ def clean_sources(tables: Mapping[str, list[Row]]) -> tuple[dict[str, list[Row]]
     counts: dict[str, SourceCounts] = {}
     taken: set[str] = set()
     for name in (name for name in KEPT_FIRST if name in tables):
-        kept[name], counts[name] = _clean_source(tables[name], taken)
+        kept[name], counts[name] = _clean_source(tables[name], taken, name != UNLABELLED)
         taken |= {normalise(row.text) for row in kept[name]}
         if not kept[name]:
             found = f"{counts[name].empty} empty, {counts[name].duplicate} repeated, {counts[name].leaked} leaked"
             cure = "give each role rows of its own, or take a share of train, such as 10%"
             raise DataError(f"data.{name}: expected rows left after cleaning, got none ({found}); {cure}")
-    order = [name for name in reversed(KEPT_FIRST) if name in tables]
-    return {name: kept[name] for name in order}, {name: counts[name] for name in order}
+    return {name: kept[name] for name in tables}, {name: counts[name] for name in tables}
 
 
-def _clean_source(rows: list[Row], taken: set[str]) -> tuple[list[Row], SourceCounts]:
+def _clean_source(rows: list[Row], taken: set[str], labelled: bool) -> tuple[list[Row], SourceCounts]:
     kept, counts, seen = [], SourceCounts(read=len(rows)), set()
     for row in rows:
         text = normalise(row.text)
-        if not text or not row.label:
+        if not text or (labelled and not row.label):
             counts.empty += 1
         elif (text, row.label) in seen:
             counts.duplicate += 1

@@ -7,12 +7,19 @@ the same bytes.
 import gzip
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from tianti.data.clean import check_labels, check_train_rows, clean_sources, part_conflicting, typo_warnings
+from tianti.data.clean import (
+    UNLABELLED,
+    check_labels,
+    check_train_rows,
+    clean_sources,
+    part_conflicting,
+    typo_warnings,
+)
 from tianti.data.read import Columns, read_table
 from tianti.data.report import CleaningReport, Lengths, RoleCounts, SourceCounts
 from tianti.data.rows import Row
@@ -30,9 +37,13 @@ _LABELS = "labels.json"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows by role. `labels`: those in scope, sorted, which are a model's outputs; `out_of_scope` is none of them."""
+    """Rows by role, and texts without a label, which students learn from.
+
+    `labels`: those in scope, sorted, which are a model's outputs; `out_of_scope` is none of them.
+    """
 
     rows: dict[Role, list[Row]]
+    unlabelled: list[str]
     labels: tuple[str, ...]
     out_of_scope: str | None
     report: CleaningReport
@@ -60,16 +71,18 @@ def prepare(spec: DataSpec, base: Path, slices: tuple[str, ...], seed: int) -> P
     tables = {}
     for name, source in sources.items():
         tested = name == ("test" if "test" in sources else "train")
-        columns = Columns(text=spec.text, label=spec.label, group=slices if tested else ())
+        label = None if name == UNLABELLED else spec.label
+        columns = Columns(text=spec.text, label=label, group=slices if tested else ())
         tables[name] = read_table(source, base, columns, spec.encoding)
     labels = check_labels(tables, spec.out_of_scope)
     kept, counts = clean_sources(tables)
     roles = assign_roles(kept, takes, seed)
     _drop_conflicting(roles, counts["train"])
-    check_apart(roles)
+    unlabelled = [row.text for row in kept.get(UNLABELLED, [])]
+    check_apart(roles, unlabelled)
     check_train_rows(roles[Role.TRAIN], tables["train"], labels)
     report = _report(roles, counts, labels, spec.out_of_scope)
-    return Prepared(rows=roles, labels=labels, out_of_scope=spec.out_of_scope, report=report)
+    return Prepared(rows=roles, unlabelled=unlabelled, labels=labels, out_of_scope=spec.out_of_scope, report=report)
 
 
 def source_digest(spec: DataSpec, base: Path) -> dict[str, str]:
@@ -83,12 +96,13 @@ def source_digest(spec: DataSpec, base: Path) -> dict[str, str]:
 
 def write_prepared(prepared: Prepared, folder: Path) -> None:
     """Write one jsonl.gz a role, labels.json and report.json; the same rows give the same bytes."""
-    for role, rows in prepared.rows.items():
+    tables: dict[str, Sequence[Row | str]] = {str(role): rows for role, rows in prepared.rows.items()}
+    for name, rows in (tables | {UNLABELLED: prepared.unlabelled}).items():
         packed = io.BytesIO()
         # no name and no time, so that equal rows are equal bytes
         with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
             file.write(msgspec.json.Encoder().encode_lines(rows))
-        write_atomic(folder / f"{role}.jsonl.gz", packed.getvalue())
+        write_atomic(folder / f"{name}.jsonl.gz", packed.getvalue())
     labels = _Labels(labels=prepared.labels, out_of_scope=prepared.out_of_scope)
     write_atomic(folder / _LABELS, canonical_json(labels))
     write_atomic(folder / _REPORT, canonical_json(prepared.report))
@@ -100,11 +114,21 @@ def read_prepared(folder: Path) -> Prepared:
     Raises:
         DataError: a text is in two roles, which a user's own stage may have brought about.
     """
-    decoder = msgspec.json.Decoder(Row)
-    rows = {role: decoder.decode_lines(gzip.decompress((folder / f"{role}.jsonl.gz").read_bytes())) for role in Role}
-    check_apart(rows)
+    rows = {role: msgspec.json.Decoder(Row).decode_lines(_unpack(folder, role)) for role in Role}
+    unlabelled = msgspec.json.Decoder(str).decode_lines(_unpack(folder, UNLABELLED))
+    check_apart(rows, unlabelled)
     found = msgspec.json.decode((folder / _LABELS).read_bytes(), type=_Labels)
-    return Prepared(rows=rows, labels=found.labels, out_of_scope=found.out_of_scope, report=read_report(folder))
+    return Prepared(
+        rows=rows,
+        unlabelled=unlabelled,
+        labels=found.labels,
+        out_of_scope=found.out_of_scope,
+        report=read_report(folder),
+    )
+
+
+def _unpack(folder: Path, name: str) -> bytes:
+    return gzip.decompress((folder / f"{name}.jsonl.gz").read_bytes())
 
 
 def read_report(folder: Path) -> CleaningReport:
@@ -117,11 +141,12 @@ def _parts(spec: DataSpec) -> dict[str, str | int]:
 
 
 def _sources(spec: DataSpec) -> dict[str, str]:
-    return {
+    sources = {
         name: str(value)
         for name, value in _parts(spec).items()
         if name == "train" or share_of_train(value, f"data.{name}") is None
     }
+    return sources if spec.unlabelled is None else {**sources, UNLABELLED: spec.unlabelled}
 
 
 def _takes(spec: DataSpec) -> dict[str, float | int]:

@@ -26,7 +26,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the columns to read; `group` are those to slice by."""
 
     text: str = "text"
-    label: str = "label"
+    label: str | None = "label"  # None: rows bear none, and a .txt file holds one text a line
     group: tuple[str, ...] = ()
 
 
@@ -65,6 +65,9 @@ def _parse(content: bytes, wanted: Columns, encoding: str | None, origin: str) -
         return _parse_parquet(content, wanted, origin)
     if ending in (".jsonl", ".ndjson", ".json"):
         return _parse_json(decode(content, encoding, origin), origin)
+    if ending == ".txt" and wanted.label is None:
+        lines = decode(content, encoding, origin).replace("\r\n", "\n").split("\n")
+        return _Table([wanted.text], [{wanted.text: line} for line in lines])
     if ending in (".csv", ".tsv"):
         return _parse_csv(decode(content, encoding, origin), "\t" if ending == ".tsv" else ",", origin)
     if ending == ".parquet":
@@ -137,7 +140,9 @@ def _parse_parquet(content: bytes, wanted: Columns, origin: str) -> _Table:
 
 
 def _check_columns(found: list[str], wanted: Columns, origin: str) -> None:
-    keys = {wanted.text: "data.text", wanted.label: "data.label", **dict.fromkeys(wanted.group, "evaluate.slices")}
+    keys = {wanted.text: "data.text", **dict.fromkeys(wanted.group, "evaluate.slices")}
+    if wanted.label is not None:
+        keys[wanted.label] = "data.label"
     for name, key in keys.items():
         times = found.count(name)
         if times > 1:
@@ -152,7 +157,7 @@ def _check_columns(found: list[str], wanted: Columns, origin: str) -> None:
 
 
 def _row(record: dict[str, Any], columns: Columns, number: int, origin: str) -> Row:
-    text, label = record.get(columns.text), record.get(columns.label)
+    text, label = record.get(columns.text), None if columns.label is None else record.get(columns.label)
     if not isinstance(text, str | None):
         got = f"got {type(text).__name__} {text!r:.60}"
         raise DataError(f"{origin}: expected a string as {columns.text!r} of row {number}, {got}; write it in quotes")

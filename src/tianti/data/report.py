@@ -60,7 +60,7 @@ class _Dropped(NamedTuple):
 _DROPPED = (
     _Dropped("empty", "without text or label"),
     _Dropped("duplicate", "repeated"),
-    _Dropped("leaked", "also in test, calibration or validation"),
+    _Dropped("leaked", "also in another source"),
     _Dropped("conflicting", "with two labels for one text"),
 )
 

@@ -9,7 +9,7 @@ Not here: what is wrong with rows (`clean`). Invariant: a text, whatever its lab
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tianti.data.rows import Row, by_text, text_key
 from tianti.errors import DataError
@@ -58,11 +58,11 @@ def assign_roles(tables: Mapping[str, list[Row]], takes: Mapping[str, float | in
     }
 
 
-def check_apart(roles: Mapping[Role, list[Row]]) -> None:
+def check_apart(roles: Mapping[Role, list[Row]], unlabelled: Iterable[str]) -> None:
     """The leak test.
 
     Raises:
-        DataError: a text is in two roles.
+        DataError: a text is in two roles, or in a role and among the unlabelled.
     """
     owner: dict[str, Role] = {}
     for role, rows in roles.items():
@@ -71,6 +71,9 @@ def check_apart(roles: Mapping[Role, list[Row]]) -> None:
             if found != role:
                 got = f"got one ({text_key(row.text)[:12]}…) in {found} and {role}"
                 raise DataError(f"expected every text in one role, {got}; a stage must keep the roles apart")
+    if leaked := next((key for key in map(text_key, unlabelled) if key in owner), None):
+        got = f"got one ({leaked[:12]}…) in {owner[leaked]} too"
+        raise DataError(f"expected unlabelled texts in no role, {got}; a stage must keep them apart")
 
 
 def _count(take: float | int, of: int, left: int, name: str) -> int:

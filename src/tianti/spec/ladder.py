@@ -40,9 +40,11 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where rows come from. A path is relative to ladder.yaml; `hf://`, `ms://` and `s3://` are read too.
 
     `validation`, `calibration` and `test` are each a source, a share of train ("10%") or a number of rows.
+    `unlabelled` is a source of texts alone, such as yesterday's requests: students learn what the cloud says of them.
     """
 
     train: str
+    unlabelled: str | None = None
     validation: str | int = "10%"
     calibration: str | int = "20%"
     test: str | int = "10%"

@@ -1,4 +1,4 @@
-"""Distil a teacher into a student: soft labels on train and on made-up texts, hard labels where there are any.
+"""Distil a teacher into a student: soft labels on all texts, hard labels where there are any.
 
 Not here: the teacher (`teacher`), export (`compression`). Invariant: validation rows are looked at only to stop.
 """
@@ -38,7 +38,7 @@ CUT_DOWN = FitSpec(optimizer="adamw", schedule="cosine", learning_rate=1.5e-4, e
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a student learns from: rows of train with labels, then made-up rows; teacher's logits for all of them."""
+    """What a student learns from: rows of train with labels, then texts without; teacher's logits for all of them."""
 
     ids: Ids
     labels: NDArray[np.int64]  # of the first rows, those of train

@@ -79,7 +79,7 @@ def _keep_imported(package: ModelPackage, prepared: Prepared, longest: int, out:
 
 
 def run_lessons(context: StageContext) -> None:
-    """Write ids and teacher's logits of train and of made-up texts, and the shrunken vocabulary."""
+    """Write ids and teacher's logits of train, unlabelled and made-up texts, and the shrunken vocabulary."""
     from tianti.training import load_teacher, make_texts
 
     prepared = read_prepared(context.inputs["prepare"])
@@ -97,11 +97,14 @@ def run_lessons(context: StageContext) -> None:
         context.spec.data.max_length,
         context.spec.seed,
     )
-    all_ids = [*ids, *made]
+    given = [*ids, *teacher.encode(prepared.unlabelled)]
+    all_ids = [*given, *made]
     logits = teacher.label(all_ids, context.progress)
     lengths = np.array([len(tokens) for tokens in all_ids])
     flat = np.concatenate([np.asarray(tokens, dtype=np.int32) for tokens in all_ids])
-    np.savez(context.out / "lessons.npz", flat=flat, lengths=lengths, labels=train.labels, logits=logits)
+    np.savez(
+        context.out / "lessons.npz", flat=flat, lengths=lengths, labels=train.labels, logits=logits, given=len(given)
+    )
     vocabulary.save(context.out / _VOCABULARY)
 
 
@@ -129,7 +132,7 @@ def run_distill(tier: Tier, context: StageContext) -> None:
     student, teacher = spec.student_of(tier), load_teacher(context.inputs["teach"])
     validation = rows_in_scope(prepared, Role.VALIDATION)
     with np.load(context.inputs["lessons"] / "lessons.npz") as kept:
-        count = len(kept["labels"]) + _made_up(student)
+        count = int(kept["given"]) + _made_up(student)
         ids = np.split(kept["flat"], np.cumsum(kept["lengths"])[:-1])[:count]
         labels, logits = kept["labels"], kept["logits"][:count]
     lessons = Lessons(ids, labels, logits, teacher.encode(validation.texts), validation.labels)
