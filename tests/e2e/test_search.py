@@ -85,5 +85,10 @@ def test_a_candidate_that_cannot_be_made_is_dropped_with_the_reason(
 
 
 def test_a_budget_that_nothing_meets_says_by_how_much_and_what_comes_nearest(folder: Path) -> None:
-    with pytest.raises(GateError, match=rf"none of 3 candidates; nearest is {NARROW}: .*over\); raise the budget"):
+    releases = len(list(Workspace(folder).releases.iterdir()))
+    told = rf"none of 3 candidates; nearest is {NARROW}: .*over\); raise the budget.*; see (.*)$"
+    with pytest.raises(GateError, match=told) as caught:
         build_ladder(write(folder, budget=", size: 1 kB"), Quiet())
+    page = Path(str(caught.value).rpartition("; see ")[2]).read_text(encoding="utf-8")
+    assert "<h2>Search</h2>" in page and WIDE in page
+    assert len(list(Workspace(folder).releases.iterdir())) == releases

@@ -121,7 +121,8 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
             search=None if found is None else msgspec.to_builtins(found),
         )
         _write_report(workspace, folders["report"], record, found)
-        if failed := failures(spec, evaluation):
+        missed = [found.missed] if found is not None and found.missed is not None else []
+        if failed := missed + failures(spec, evaluation):
             report = workspace.report_path(folder.name)
             raise GateError("nothing is released: " + "; ".join(failed) + f"; see {report}")
         workspace.keep_release(folders["release"])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tianti.certificate import Answers, certify, fit_head, order_points
 from tianti.data import read_prepared
-from tianti.errors import GateError, StageError
+from tianti.errors import StageError
 from tianti.pipeline.candidates import rounds
 from tianti.pipeline.contract import Stage, StageDone
 from tianti.pipeline.gates import missed_budgets
@@ -60,13 +60,14 @@ class Dropped(msgspec.Struct, frozen=True):
     why: str
 
 
-class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
+class SearchRecord(msgspec.Struct, frozen=True):
     """What a search tried, and how it ended."""
 
     tried: list[Tried]
     dropped: list[Dropped]
     left: int  # rounds that there was no time for
     seconds: float
+    missed: str | None  # why no ladder fits; then those that come nearest are chosen
 
 
 class _Rows(msgspec.Struct, frozen=True):
@@ -93,10 +94,10 @@ def search(
     """Find the cheapest ladder of a spec that has `search`.
 
     Returns:
-        The spec with its edge and device fixed, what was tried, and the timeline.
+        The spec with its edge and device fixed, what was tried, and the timeline. Where `missed` says that no ladder
+        fits, the spec's is the nearest, for its report.
 
     Raises:
-        GateError: no candidate meets the budgets; it says what comes nearest, and by how much it misses.
         StageError: the first round, of the default preset, failed.
     """
     assert spec.search is not None
@@ -131,14 +132,14 @@ def search(
             student = StudentSpec() if tier is Tier.CLOUD else trial.student_of(tier)
             found[tier].setdefault(student, _probe(trial, tier, student, folders[f"probe-{tier}"], rows))
     (cloud,) = found[Tier.CLOUD].values()
+    devices, edges = (list(found[tier].values()) for tier in (Tier.DEVICE, Tier.EDGE))
+    fitting = [[each for each in probed if not each.missed] for probed in (devices, edges)]
+    missed = None if all(fitting) else _nothing_fits(found, spec)
     priced = {
         (device.student, edge.student): _price(spec, rows, device, edge, cloud)
-        for device in found[Tier.DEVICE].values()
-        for edge in found[Tier.EDGE].values()
-        if not device.missed and not edge.missed
+        for device in fitting[0] or [_nearest(devices)]
+        for edge in fitting[1] or [_nearest(edges)]
     }
-    if not priced:
-        raise GateError(_nothing_fits(found, spec))
     device, edge = min(priced, key=priced.__getitem__)
     chosen = msgspec.structs.replace(spec, device=device, edge=edge)
     tried = [
@@ -147,11 +148,8 @@ def search(
         for student, probed in found[tier].items()
     ]
     say(f"search: device {name_of(spec, Tier.DEVICE, device)}, edge {name_of(spec, Tier.EDGE, edge)}")
-    return (
-        chosen,
-        SearchRecord(tried=tried, dropped=dropped, left=len(trials), seconds=time.monotonic() - begun),
-        timeline,
-    )
+    seconds = time.monotonic() - begun
+    return chosen, SearchRecord(tried, dropped, len(trials), seconds, missed), timeline
 
 
 def _news(trial: LadderSpec, first: LadderSpec) -> list[tuple[Tier, StudentSpec]]:
@@ -226,10 +224,14 @@ def _nothing_fits(found: dict[Tier, dict[StudentSpec, _Probed]], spec: LadderSpe
     for tier in (Tier.DEVICE, Tier.EDGE):
         probed = list(found[tier].values())
         if all(candidate.missed for candidate in probed):
-            nearest = min(probed, key=lambda candidate: (len(candidate.missed), candidate.costs.size_bytes))
+            nearest = _nearest(probed)
             name = name_of(spec, tier, nearest.student)
             said.append(f"none of {len(probed)} candidates; nearest is {name}: {'; '.join(nearest.missed)}")
     return "no ladder fits the budgets: " + " | ".join(said) + "; raise the budget by that much, or search longer"
+
+
+def _nearest(probed: list[_Probed]) -> _Probed:
+    return min(probed, key=lambda candidate: (len(candidate.missed), candidate.costs.size_bytes))
 
 
 def pareto_front(found: SearchRecord, tier: Tier) -> list[Tried]:
