@@ -95,6 +95,14 @@ def test_the_report_says_in_numbers_what_was_dropped(tmp_path: Path) -> None:
     assert lines[5].startswith("warning: 22 rows certify; 1% at 95% confidence takes at least 299")
 
 
+def test_cleaning_changes_no_text_so_that_models_are_taught_and_measured_on_raw_ones(tmp_path: Path) -> None:
+    raw = [f"  ＲＥＦＵＮＤ\u00a0№ {number}\t<b>now</b> e\u0301\u200b 😀 \n" for number in range(90)]
+    rows = [{"text": text, "label": LABELS[at % 3]} for at, text in enumerate(raw)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    prepared = prepare(DataSpec(train="train.jsonl"), tmp_path, (), 0)
+    assert sorted(row.text for rows in prepared.rows.values() for row in rows) == sorted(raw)
+
+
 def test_texts_without_labels_are_cleaned_against_every_labelled_source(tmp_path: Path) -> None:
     train, test = write_rows(tmp_path / "train.jsonl", 60), write_rows(tmp_path / "test.jsonl", 10, start=900)
     texts = ["Where is it?", "where  is it?", "", "REFUND please 1", "refund please 900", "何时发货"]
