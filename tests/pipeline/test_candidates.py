@@ -22,6 +22,18 @@ def test_what_the_spec_fixes_is_not_varied() -> None:
     assert candidates(own, Tier.DEVICE) == [own.device]
 
 
+def test_ways_that_only_make_it_smaller_are_tried_where_that_is_what_is_short() -> None:
+    def ways(device: str) -> set[str]:
+        found = candidates(parse_spec(f"{MINIMAL}device: {{{device}}}\n"), Tier.DEVICE)
+        return {"int4" for each in found if each.matmul == "int4"} | {"prune" for each in found if each.prune}
+
+    assert ways("latency: 2 ms") == set()
+    assert ways("download: 1 MB") == {"int4", "prune"}
+    assert ways("size: 1 MB, matmul: int8") == {"prune"}
+    assert ways("size: 1 MB, engine: litert") == {"prune"}
+    assert ways("size: 1 MB, student: bag") == set()
+
+
 def test_an_edge_cuts_the_base_down_where_there_is_one() -> None:
     based = candidates(parse_spec(MINIMAL + "cloud: {base: hf://a/b}\n"), Tier.EDGE)
     assert [student.student for student in based] == [None, "encoder:3", "encoder:1"]

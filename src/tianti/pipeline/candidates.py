@@ -9,10 +9,10 @@ from itertools import zip_longest
 import msgspec
 
 from tianti.spec import Tier
-from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
+from tianti.spec.ladder import SCRATCH, LadderSpec, PruneSpec, StudentSpec
 
 _MORE = 60_000  # made-up texts: four times the default
-_DEVICE = (
+_DEVICE: tuple[StudentSpec, ...] = (
     StudentSpec(),
     StudentSpec(width=160, layers=2, augment=_MORE),
     StudentSpec(width=128, layers=2, augment=_MORE),
@@ -20,6 +20,12 @@ _DEVICE = (
     StudentSpec(student="bag", width=256),
     StudentSpec(width=64, layers=1, augment=_MORE),
     StudentSpec(student="bag", width=64),
+)
+# as accurate and smaller, but slower or no faster: for where size or download is what is short (benchmarks.methods)
+_DEVICE_SMALLER = (
+    StudentSpec(width=128, layers=2, augment=_MORE, prune=PruneSpec(neurons="50%")),
+    StudentSpec(width=128, layers=2, augment=_MORE, matmul="int4"),
+    StudentSpec(width=160, layers=2, augment=_MORE, matmul="int4"),
 )
 _EDGE_CUT_DOWN = (StudentSpec(), StudentSpec(student="encoder:3"), StudentSpec(student="encoder:1"))
 _EDGE_SCRATCH = (
@@ -31,8 +37,11 @@ _EDGE_SCRATCH = (
 
 def candidates(spec: LadderSpec, tier: Tier) -> list[StudentSpec]:
     """A tier's candidates: what the spec fixes, and all that agrees with it."""
-    known = _DEVICE if tier is Tier.DEVICE else _EDGE_SCRATCH if spec.cloud.base == SCRATCH else _EDGE_CUT_DOWN
     fixed = spec.student_of(tier)
+    if tier is Tier.DEVICE:
+        known = _DEVICE if fixed.size is None and fixed.download is None else _DEVICE + _DEVICE_SMALLER
+    else:
+        known = _EDGE_SCRATCH if spec.cloud.base == SCRATCH else _EDGE_CUT_DOWN
     return list(dict.fromkeys([fixed, *(_merge(fixed, each) for each in known if _agree(spec, tier, each))]))
 
 
@@ -43,16 +52,24 @@ def _agree(spec: LadderSpec, tier: Tier, candidate: StudentSpec) -> bool:
         (fixed.student is None or kind == fixed.student)
         and (fixed.width is None or candidate.width in (None, fixed.width))
         and (fixed.layers is None or (kind == "transformer" and candidate.layers in (None, fixed.layers)))
+        and (candidate.prune is None or fixed.prune in (None, candidate.prune))
+        and (candidate.matmul is None or (fixed.matmul in (None, candidate.matmul) and _has_int4(fixed)))
     )
 
 
+def _has_int4(fixed: StudentSpec) -> bool:
+    return fixed.engine in (None, "onnx") and fixed.quantize != "none"
+
+
 def _merge(fixed: StudentSpec, candidate: StudentSpec) -> StudentSpec:
-    """A candidate with the fit and the budgets of the spec, and as many made-up texts, where it says how many."""
+    """A candidate with the fit and the budgets of the spec, and what else it says."""
     return msgspec.structs.replace(
         fixed,
         student=fixed.student or candidate.student,
         width=fixed.width or candidate.width,
         layers=fixed.layers or candidate.layers,
+        matmul=fixed.matmul or candidate.matmul,
+        prune=fixed.prune or candidate.prune,
         augment=candidate.augment if fixed.augment is None else fixed.augment,
     )
 

@@ -31,7 +31,7 @@ from tianti.pipeline.stages.certify import CERTIFY
 from tianti.pipeline.stages.probe import PROBES, choosing_rows, read_probe
 from tianti.router import choose_point
 from tianti.spec import TIERS, Role, Tier
-from tianti.spec.ladder import LadderSpec, StudentSpec
+from tianti.spec.ladder import LadderSpec, PruneSpec, StudentSpec
 from tianti.store import ArtifactStore
 
 
@@ -215,7 +215,9 @@ def name_of(spec: LadderSpec, tier: Tier, student: StudentSpec) -> str:
     """A candidate in words, such as `transformer width 160 augment 60000`."""
     kind = msgspec.structs.replace(spec, **{tier.value: student}).student_kind(tier)
     parts = ((part, getattr(student, part)) for part in ("width", "layers", "augment", "quantize", "matmul"))
-    return " ".join([kind, *(f"{part} {value}" for part, value in parts if value is not None)])
+    words = [f"{part} {value}" for part, value in parts if value is not None]
+    cut = msgspec.structs.asdict(student.prune or PruneSpec())
+    return " ".join([kind, *words, *(f"prune {part} {value}" for part, value in cut.items() if value)])
 
 
 def _nothing_fits(found: dict[Tier, dict[StudentSpec, _Probed]], spec: LadderSpec) -> str:

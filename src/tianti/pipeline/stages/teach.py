@@ -86,7 +86,7 @@ def run_lessons(context: StageContext) -> None:
     teacher, train = load_teacher(context.inputs["teach"]), rows_in_scope(prepared, Role.TRAIN)
     ids = teacher.encode(train.texts)
     vocabulary = _find_vocabulary(context, teacher, ids)
-    count = max(_made_up(student) for student in (context.spec.edge, context.spec.device))
+    count = _most_made_up(context.spec)
     context.progress(0, 1, "making up texts")
     made = make_texts(
         ids,
@@ -167,6 +167,10 @@ def _made_up(student: StudentSpec) -> int:
     return _MADE_UP if student.augment is None else student.augment
 
 
+def _most_made_up(spec: LadderSpec) -> int:
+    return max(_made_up(spec.edge), _made_up(spec.device))
+
+
 def rows_in_scope(prepared: Prepared, role: Role):  # type: ignore[no-untyped-def]  # noqa: ANN201  (Rows, which needs torch)
     """In-scope rows of a role: out of scope is told by energy, not learnt as a class (docs/adr/0004)."""
     from tianti.training import Rows
@@ -200,7 +204,7 @@ def _distill_parts(tier: Tier, spec: LadderSpec, base: Path) -> object:
 
 
 def _lessons_parts(spec: LadderSpec, base: Path) -> object:
-    return [_made_up(student) for student in (spec.edge, spec.device)], _parent_parts(spec, base)
+    return _most_made_up(spec), _parent_parts(spec, base)
 
 
 def _parent_parts(spec: LadderSpec, base: Path) -> object:
