@@ -73,5 +73,5 @@ def test_a_parent_that_is_not_there_or_of_another_shape_is_an_error(folder: Path
     with pytest.raises(SpecError, match=r"train\.from: no run of release 'latest'.*name one by its id"):
         build(folder, "train: {from: latest}\n")
     known = Workspace(folder).runs()[0].release
-    with pytest.raises(StageError, match=r"train\.from: expected .*keep the parent's student, width and layers"):
+    with pytest.raises(StageError, match=r"train\.from: expected .*keep the parent's student, width, layers and prune"):
         build(folder, f"train: {{from: {known}}}\n", width=48)

@@ -1,6 +1,10 @@
 """What a search tries: the default first, and nothing against the spec."""
 
+from pathlib import Path
+
 from tianti.pipeline.candidates import candidates, rounds
+from tianti.pipeline.run import _key
+from tianti.pipeline.stages import ladder_stages
 from tianti.spec import Tier
 from tianti.spec.ladder import parse_spec
 
@@ -47,3 +51,24 @@ def test_every_candidate_has_a_round_and_every_round_a_valid_spec() -> None:
     assert {trial.device for trial in trials} == set(candidates(spec, Tier.DEVICE))
     assert {trial.edge for trial in trials} == set(candidates(spec, Tier.EDGE))
     assert (trials[0].device, trials[0].edge) == (spec.device, spec.edge)
+
+
+def test_a_model_is_trained_and_packaged_once_however_many_rounds_it_is_in(tmp_path: Path) -> None:
+    """Whatever the other tier's candidate is, and however many made-up texts that one wants."""
+    (tmp_path / "a").write_text("", encoding="utf-8")
+    spec = parse_spec(MINIMAL)
+    keys: dict[str, set[str]] = {}
+    for trial in rounds(spec):
+        stages = {stage.name: stage for stage in ladder_stages(trial, tmp_path)}
+        made: dict[str, str] = {}
+        for name in stages:
+            made[name] = _key(stages[name], trial, tmp_path, made)
+        for tier, student in ((Tier.EDGE, trial.edge), (Tier.DEVICE, trial.device), (Tier.CLOUD, "")):
+            keys.setdefault(f"{tier} {student}", set()).add(made[f"package-{tier}"])
+    assert {len(found) for found in keys.values()} == {1}
+    assert len(keys) == len(candidates(spec, Tier.EDGE)) + len(candidates(spec, Tier.DEVICE)) + 1
+
+
+def test_what_is_fixed_for_a_transformer_keeps_other_students_out() -> None:
+    cut = candidates(parse_spec(MINIMAL + "device: {prune: {neurons: 50%}}\n"), Tier.DEVICE)
+    assert {student.student for student in cut} == {None}

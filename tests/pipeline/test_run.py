@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from tianti.errors import SpecError, StageError
 from tianti.pipeline import Stage, StageContext, StageDone
@@ -113,6 +114,17 @@ def test_a_stage_that_fails_ends_its_neighbour(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no"):
         run_stages(stages, SPEC, tmp_path, ArtifactStore(tmp_path / "store"), Heard())
     assert time.monotonic() - begun < 25
+
+
+def count_threads(context: StageContext) -> None:
+    (context.out / "threads").write_text(str(torch.get_num_threads()), encoding="utf-8")
+
+
+def test_a_stage_in_a_process_of_its_own_has_one_thread(tmp_path: Path) -> None:
+    """Though torch is there before the stage begins, as in any script that imports it."""
+    stages = [Stage("one", count_threads, apart=True), Stage("other", count_threads, apart=True)]
+    folders, _ = run_stages(stages, SPEC, tmp_path, ArtifactStore(tmp_path / "store"), Heard())
+    assert (folders["one"] / "threads").read_text(encoding="utf-8") == "1"
 
 
 def test_own_stages_run_in_the_order_of_the_spec_and_know_all_of_it(tmp_path: Path) -> None:

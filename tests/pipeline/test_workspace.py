@@ -66,3 +66,18 @@ def test_nothing_is_collected_while_a_run_is_under_way(tmp_path: Path, releases:
 def test_collecting_where_there_is_no_workspace_makes_none(tmp_path: Path) -> None:
     assert Workspace(tmp_path).collect(keep_runs=1) == (0, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_failed_run_measured_is_forgotten_unless_somebody_needs_it(
+    tmp_path: Path, releases: list[Release]
+) -> None:
+    workspace = Workspace(tmp_path)
+    with workspace.new_run() as folder:
+        finish(workspace, folder, releases[0], "finished")
+    workspace.store.build("failed", write)
+    with workspace.new_run() as folder, workspace.new_run():
+        workspace.forget(folder.name, {"failed"})
+        assert workspace.store.keys() == ["failed", "finished"]  # the other run may be reading it
+    with workspace.new_run() as folder:
+        workspace.forget(folder.name, {"failed", "finished", "never made"})
+    assert workspace.store.keys() == ["finished"]

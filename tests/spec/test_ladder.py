@@ -62,6 +62,14 @@ def test_defaults_are_enough() -> None:
         (MINIMAL + "preset: fast", "fine-tunes a cloud.base, got none"),
         (MINIMAL + "preset: best\ncloud: {base: hf://a/b}", "preset"),
         (MINIMAL + "device: {matmul: int4, engine: litert}", "only engine onnx has int4"),
+        (MINIMAL + "device: {matmul: int8, engine: openvino}", "openvino computes in float32"),
+        (MINIMAL + "device: {quantize: int4, engine: litert}", "litert has int8 or none"),
+        (MINIMAL + "device: {quantize: none, matmul: int8, engine: litert}", "say it with quantize alone"),
+        (MINIMAL + "device: {prune: {heads: 4}}", "expected fewer than 4, got 4"),
+        (MINIMAL + "device: {prune: {weights: 100%}}", "expected shares below 100%"),
+        (MINIMAL + "device: {student: bag, prune: {neurons: 50%}}", "a transformer's, got bag"),
+        (MINIMAL + "device: {student: lstm, prune: {weights: 50%}}", "an lstm's are not pruned"),
+        (MINIMAL + "train: {from: abc}\nsearch: {minutes: 1}", "search tries others"),
         (MINIMAL + "prices: {edge: -1}", ">= 0"),
         ("name: team/intents\ndata: {train: a}", "name"),
         (MINIMAL + "certificate: {levels: [0%]}", "above 0%"),
@@ -91,3 +99,5 @@ def test_a_preset_fills_what_is_left_open_and_nothing_else() -> None:
     assert spec.edge == parse_spec(MINIMAL).edge
     bag = parse_spec(MINIMAL + "preset: quality\ncloud: {base: hf://a/b}\ndevice: {student: bag}\n").device
     assert (bag.width, bag.augment) == (None, 170_000)
+    batches = parse_spec(MINIMAL + "preset: quality\ncloud: {base: hf://a/b}\ndevice: {fit: {batch_size: 16}}\n").device
+    assert (batches.fit.batch_size, batches.fit.epochs) == (16, 7)

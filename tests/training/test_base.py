@@ -1,5 +1,6 @@
 """Teachers on a base: a tiny encoder in a folder, laid out as Hugging Face does."""
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from transformers import BertConfig, BertModel
 from tianti.errors import DataError, SpecError
 from tianti.spec.ladder import FitSpec
 from tianti.training import Rows, Teacher, find_base, fine_tune, teach_head
+from tianti.training.students import EncoderBody
+from tianti.training.warm import warm_start
 
 WORDS = ("red", "green", "blue")
 VOCABULARY = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "thing", *WORDS))}
@@ -82,3 +85,10 @@ def test_a_folder_without_weights_is_refused(base: Path, tmp_path: Path) -> None
     shutil.copytree(base, tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(SpecError, match="no encoder that transformers can load"):
         teach_head(tmp_path / "bare", colours(60), 3, 16, silent)
+
+
+def test_the_table_of_an_encoder_never_moves_so_freezing_it_changes_nothing(base: Path) -> None:
+    teacher = teach_head(base, colours(30), 3, 16, silent)
+    body = EncoderBody(teacher.module.encoder, [2, 3, 4], 1, teacher.module.head)
+    assert not body.encoder.model.get_input_embeddings().weight.requires_grad
+    assert warm_start(body, copy.deepcopy(body), range(3), freeze=True) is None

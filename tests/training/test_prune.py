@@ -1,5 +1,7 @@
 """What is pruned is really gone, what is left still works, and recovery keeps zeros at zero."""
 
+import copy
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from tianti.errors import StageError
 from tianti.spec.ladder import PruneSpec
 from tianti.training.prune import fix_weights, mask_weights, remove_structures
 from tianti.training.students import BagBody, TransformerBody
+from tianti.training.warm import warm_start
 
 WIDTH, LABELS = 16, 5
 
@@ -61,3 +64,14 @@ def test_what_cannot_be_pruned_is_an_error(body: TransformerBody) -> None:
         remove_structures(BagBody(50, LABELS, 8), PruneSpec(neurons=0.5))
     with pytest.raises(StageError, match="expected fewer than 4, got 4"):
         remove_structures(body, PruneSpec(heads=4))
+
+
+def test_a_parent_that_was_cut_is_gone_on_with_and_not_cut_again(body: TransformerBody) -> None:
+    cut, prune = copy.deepcopy(body), PruneSpec(neurons="50%", heads=1, weights="20%")
+    remove_structures(cut, prune)
+    fresh = TransformerBody(50, LABELS, WIDTH, layers=2, max_length=12)
+    assert warm_start(fresh, cut, range(LABELS), freeze=True, prune=prune) == PruneSpec(weights="20%")
+    assert all(torch.equal(tensor, cut.state_dict()[name]) for name, tensor in fresh.state_dict().items())
+    assert not fresh.embedding.weight.requires_grad
+    uncut = TransformerBody(50, LABELS, WIDTH, layers=2, max_length=12)
+    assert warm_start(uncut, body, range(LABELS), freeze=False, prune=prune) == prune

@@ -9,8 +9,18 @@ import torch
 
 from tianti.compression import export_onnx, quantize
 from tianti.errors import StageError
-from tianti.spec.ladder import FitSpec
-from tianti.training import Rows, Teacher, Vocabulary, build_body, make_texts, shrink_vocabulary, teach_scratch
+from tianti.spec.ladder import FitSpec, PruneSpec
+from tianti.training import (
+    Lessons,
+    Rows,
+    Teacher,
+    Vocabulary,
+    build_body,
+    distill,
+    make_texts,
+    shrink_vocabulary,
+    teach_scratch,
+)
 from tianti.training.students import Student, TransformerBody
 
 LABELS = 3
@@ -95,3 +105,13 @@ def test_made_up_texts_are_framed_short_and_repeatable(teacher: Teacher, vocabul
     assert made[0] == made[1]
     (first,), (last,) = vocabulary.special.before, vocabulary.special.after
     assert all(len(text) <= 8 and text[0] == first and text[-1] == last for text in made[0])
+
+
+def test_a_student_that_is_pruned_may_stop_early(teacher: Teacher, vocabulary: Vocabulary) -> None:
+    ids = teacher.encode([f"the {word} thing" for word in WORDS])
+    labels = np.arange(LABELS)
+    lessons = Lessons(ids, labels, teacher.label(ids, silent), ids, labels)
+    body = build_body("bag", teacher, vocabulary, LABELS, 16, 2)
+    fit = FitSpec(epochs=4, patience=1)
+    student = distill(body, vocabulary, lessons, fit, 4, 0, silent, PruneSpec(weights="50%"))
+    assert (student.body.head.weight == 0).float().mean() == pytest.approx(0.5, abs=0.02)

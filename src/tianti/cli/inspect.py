@@ -85,7 +85,8 @@ def bench_command(package: Path, texts: TextIO | None, as_json: bool) -> None:
 
     found = read_package(package)
     verify_package(found)
-    profile = profile_package(found, [] if texts is None else texts.read().splitlines())
+    lines = None if texts is None else texts.read().splitlines()
+    profile = profile_package(found, lines)
     if as_json:
         click.echo(msgspec.json.encode(profile).decode())
         return

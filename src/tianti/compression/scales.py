@@ -1,7 +1,7 @@
 """Symmetric per-row quantisation of a table: one scale a row, chosen by the error that it leaves.
 
-Not here: the ONNX graph (`tables`). Invariant: training's fake quantisation and the shipped file use this one rule, so
-that a student meets in training the very table that it ships.
+Not here: the ONNX graph (`tables`), training's fake quantisation (`training.students`), which clips every row at one
+share of its largest value, since looking for the best one at each step would take longer than the step.
 """
 
 import numpy as np

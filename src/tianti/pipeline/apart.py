@@ -7,6 +7,7 @@ does, kill -9 included; what the stage raises is raised here.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from dataclasses import replace
@@ -57,7 +58,9 @@ def _next(receive: Connection, stop: threading.Event) -> Message:
 
 def _child(run: StageFunction, context: StageContext, send: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent tells the user; a second trace would only confuse
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, which is in the stage
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, which is in the stage,
+    if torch := sys.modules.get("torch"):  # unless the user's own script, which a new process loads first, has it
+        torch.set_num_threads(1)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         run(replace(context, progress=lambda done, total, note: send.send((done, total, note))))

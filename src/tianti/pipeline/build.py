@@ -17,6 +17,7 @@ from tianti.package import read_release
 from tianti.pipeline.contract import StageDone
 from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.gates import failures
+from tianti.pipeline.profiling import read_profile
 from tianti.pipeline.run import run_stages
 from tianti.pipeline.search import SearchRecord, search
 from tianti.pipeline.stages import ladder_stages
@@ -96,6 +97,9 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
     spec = load_spec(path)
     stages = ladder_stages(spec, path.parent)  # a wrong name of a user's stage is found before any work
     workspace = Workspace(path.parent)
+    for student in (spec.edge, spec.device):
+        if student.profile is not None:  # so is a profile that cannot be used
+            read_profile(path.parent / student.profile, workspace.releases)
     with workspace.new_run() as folder, _Log(workspace.log_path(folder.name), console) as log:
         searched: list[StageDone] = []
         found: SearchRecord | None = None
@@ -124,6 +128,9 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
         missed = [found.missed] if found is not None and found.missed is not None else []
         if failed := missed + failures(spec, evaluation):
             report = workspace.report_path(folder.name)
+            # what was measured, and what holds it: the machine may have been busy
+            measured = ("measure-", "evaluate-", "report-", "release-")
+            workspace.forget(folder.name, {done.key for done in timeline if done.key.startswith(measured)})
             raise GateError("nothing is released: " + "; ".join(failed) + f"; see {report}")
         workspace.keep_release(folders["release"])
         workspace.keep_run(folder, record)

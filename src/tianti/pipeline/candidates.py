@@ -11,27 +11,28 @@ import msgspec
 from tianti.spec import Tier
 from tianti.spec.ladder import SCRATCH, LadderSpec, PruneSpec, StudentSpec
 
-_MORE = 60_000  # made-up texts: four times the default
+MADE_UP = 15_000  # texts that the teacher labels for a student, by default
+MORE = 60_000
 _DEVICE: tuple[StudentSpec, ...] = (
     StudentSpec(),
-    StudentSpec(width=160, layers=2, augment=_MORE),
-    StudentSpec(width=128, layers=2, augment=_MORE),
-    StudentSpec(width=96, layers=2, augment=_MORE),
+    StudentSpec(width=160, layers=2, augment=MORE),
+    StudentSpec(width=128, layers=2, augment=MORE),
+    StudentSpec(width=96, layers=2, augment=MORE),
     StudentSpec(student="bag", width=256),
-    StudentSpec(width=64, layers=1, augment=_MORE),
+    StudentSpec(width=64, layers=1, augment=MORE),
     StudentSpec(student="bag", width=64),
 )
 # as accurate and smaller, but slower or no faster: for where size or download is what is short (benchmarks.methods)
 _DEVICE_SMALLER = (
-    StudentSpec(width=128, layers=2, augment=_MORE, prune=PruneSpec(neurons="50%")),
-    StudentSpec(width=128, layers=2, augment=_MORE, matmul="int4"),
-    StudentSpec(width=160, layers=2, augment=_MORE, matmul="int4"),
+    StudentSpec(width=128, layers=2, augment=MORE, prune=PruneSpec(neurons="50%")),
+    StudentSpec(width=128, layers=2, augment=MORE, matmul="int4"),
+    StudentSpec(width=160, layers=2, augment=MORE, matmul="int4"),
 )
 _EDGE_CUT_DOWN = (StudentSpec(), StudentSpec(student="encoder:3"), StudentSpec(student="encoder:1"))
 _EDGE_SCRATCH = (
     StudentSpec(),
-    StudentSpec(student="transformer", width=192, layers=2, augment=_MORE),
-    StudentSpec(student="transformer", width=256, layers=2, augment=_MORE),
+    StudentSpec(student="transformer", width=192, layers=2, augment=MORE),
+    StudentSpec(student="transformer", width=256, layers=2, augment=MORE),
 )
 
 
@@ -53,6 +54,7 @@ def _agree(spec: LadderSpec, tier: Tier, candidate: StudentSpec) -> bool:
         and (fixed.width is None or candidate.width in (None, fixed.width))
         and (fixed.layers is None or (kind == "transformer" and candidate.layers in (None, fixed.layers)))
         and (candidate.prune is None or fixed.prune in (None, candidate.prune))
+        and (fixed.prune is None or kind == "transformer" or not (fixed.prune.neurons_share or fixed.prune.heads))
         and (candidate.matmul is None or (fixed.matmul in (None, candidate.matmul) and _has_int4(fixed)))
     )
 

@@ -3,6 +3,9 @@
 Not here: measuring (`stages.evaluate`). Invariant: a failed gate says which, expected, got, and by how much.
 """
 
+import math
+from typing import NamedTuple
+
 from tianti.pipeline.evaluation import Evaluation, TierEvaluation
 from tianti.pipeline.profiling import Costs
 from tianti.spec import Tier
@@ -10,10 +13,17 @@ from tianti.spec.ladder import LadderSpec, StudentSpec
 from tianti.spec.units import share
 
 
+class Missed(NamedTuple):
+    """A budget that is not met: how many times as much as allowed, and that in words."""
+
+    times: float
+    words: str
+
+
 def failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     """Every gate and budget that was not met, as sentences; empty when all were."""
     found = [
-        missed
+        missed.words
         for tier in (Tier.EDGE, Tier.DEVICE)
         for missed in missed_budgets(tier, spec.student_of(tier), evaluation.tiers[tier])
     ]
@@ -33,7 +43,7 @@ def failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     return found
 
 
-def missed_budgets(tier: Tier, budget: StudentSpec, costs: Costs | TierEvaluation) -> list[str]:
+def missed_budgets(tier: Tier, budget: StudentSpec, costs: Costs | TierEvaluation) -> list[Missed]:
     """Every budget of a tier that its package does not meet, and by how much."""
     budgets = {
         "size": (budget.size_bytes, costs.size_bytes),
@@ -43,11 +53,13 @@ def missed_budgets(tier: Tier, budget: StudentSpec, costs: Costs | TierEvaluatio
     found = []
     for name, (most, got) in budgets.items():
         if most is not None and got is None:
-            found.append(f"{tier}.{name}: this system does not tell it; remove the budget, or build on another")
+            words = f"{tier}.{name}: this system does not tell it; remove the budget, or build on another"
+            found.append(Missed(math.inf, words))
         elif most is not None and got is not None and got > most:
-            found.append(f"{tier}.{name}: expected at most {most:,} bytes, got {got:,} ({got - most:,} over)")
+            words = f"{tier}.{name}: expected at most {most:,} bytes, got {got:,} ({got - most:,} over)"
+            found.append(Missed(got / most, words))
     p50 = costs.latency_ms["p50"]
     if budget.latency_ms is not None and p50 > budget.latency_ms:
         wanted = f"at most {budget.latency_ms:g} ms on {costs.machine}"
-        found.append(f"{tier}.latency: expected {wanted}, got p50 {p50:.2f} ms")
+        found.append(Missed(p50 / budget.latency_ms, f"{tier}.latency: expected {wanted}, got p50 {p50:.2f} ms"))
     return found

@@ -67,7 +67,8 @@ def profile_apart(folder: Path, texts: Sequence[str] = ()) -> Profile:
     Raises:
         StageError: the process failed.
     """
-    command = [sys.executable, "-m", "tianti", "bench", str(folder), "--json"]
+    # -P: the current folder's files are not to be taken for modules
+    command = [sys.executable, "-P", "-m", "tianti", "bench", str(folder), "--json"]
     lines = "".join(" ".join(text.splitlines()) + "\n" for text in texts)
     done = subprocess.run(
         [*command, "--texts", "-"] if texts else command,
@@ -88,6 +89,17 @@ def find_slowdown(path: Path, releases: Path) -> Slowdown:
     Raises:
         SpecError: the file is no profile, or no release here holds the package that it was made with.
     """
+    profile, package = read_profile(path, releases)
+    here = profile_apart(package.folder)
+    return Slowdown(profile.machine, profile.latency_ms["p50"] / here.latency_ms["p50"])
+
+
+def read_profile(path: Path, releases: Path) -> tuple[Profile, ModelPackage]:
+    """A profile and the package that it was made with.
+
+    Raises:
+        SpecError: the file is no profile, or no release here holds its package.
+    """
     try:
         profile = msgspec.json.decode(path.read_bytes(), type=Profile)
     except (OSError, msgspec.DecodeError) as error:
@@ -95,14 +107,12 @@ def find_slowdown(path: Path, releases: Path) -> Slowdown:
         raise SpecError(f"profile: {path} cannot be read ({error}); {cure}") from error
     if profile.schema != SCHEMA:
         raise SpecError(f"profile: expected schema {SCHEMA}, got {profile.schema!r}; update tianti")
-    package = _find_package(profile.package, releases)
-    if package is None or profile.texts != len(package.goldens()):
-        cure = "run `tianti bench` there on a package of a release of this workspace, without --texts"
+    packages = (read_package(found.parent) for found in releases.glob("*/packages/*/manifest.json"))
+    package = next((package for package in packages if package.id == profile.package), None)
+    if package is None:
+        cure = "run `tianti bench` there on a package of a release of this workspace"
         raise SpecError(f"profile: {path} is of package {profile.package[:12]}, which {releases} does not hold; {cure}")
-    here = profile_apart(package.folder)
-    return Slowdown(profile.machine, profile.latency_ms["p50"] / here.latency_ms["p50"])
-
-
-def _find_package(identity: str, releases: Path) -> ModelPackage | None:
-    packages = (read_package(path.parent) for path in releases.glob("*/packages/*/manifest.json"))
-    return next((package for package in packages if package.id == identity), None)
+    if profile.texts != len(package.goldens()):
+        cure = "run `tianti bench` there without --texts"
+        raise SpecError(f"profile: {path} is of {profile.texts} texts, expected the package's own; {cure}")
+    return profile, package

@@ -46,7 +46,7 @@ def write_report(path: Path, body: str, record: RunRecord, found: SearchRecord |
 def _render_search(found: SearchRecord) -> str:
     from tianti.pipeline.charts import draw_search
 
-    fronts = {tried.name for tier in (Tier.DEVICE, Tier.EDGE) for tried in pareto_front(found, tier)}
+    fronts = {(tier, tried.name) for tier in (Tier.DEVICE, Tier.EDGE) for tried in pareto_front(found, tier)}
     return _template("search.html.j2").render(found=found, fronts=fronts, chart=draw_search(found))
 
 

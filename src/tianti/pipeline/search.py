@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 
 from tianti.certificate import Answers, certify, fit_head, order_points
 from tianti.data import read_prepared
-from tianti.errors import StageError
+from tianti.errors import DataError, SpecError, StoreError, TiantiError
 from tianti.pipeline.candidates import rounds
 from tianti.pipeline.contract import Stage, StageDone
-from tianti.pipeline.gates import missed_budgets
+from tianti.pipeline.gates import Missed, missed_budgets
 from tianti.pipeline.profiling import Costs
 from tianti.pipeline.readings import truth_of
 from tianti.pipeline.run import Listener, run_stages
 from tianti.pipeline.stages import ladder_stages
 from tianti.pipeline.stages.certify import CERTIFY
+from tianti.pipeline.stages.measure import read_costs
 from tianti.pipeline.stages.probe import PROBES, choosing_rows, read_probe
 from tianti.router import choose_point
 from tianti.spec import TIERS, Role, Tier
@@ -85,7 +86,7 @@ class _Probed(msgspec.Struct, frozen=True):
     answers: Answers
     index: NDArray[np.int64]
     costs: Costs
-    missed: list[str]
+    missed: list[Missed]
 
 
 def search(
@@ -98,7 +99,7 @@ def search(
         fits, the spec's is the nearest, for its report.
 
     Raises:
-        StageError: the first round, of the default preset, failed.
+        TiantiError: the first round, of the default preset, failed; or data, spec or disk are not as they must be.
     """
     assert spec.search is not None
     begun, trials, number = time.monotonic(), deque(rounds(spec)), 0
@@ -115,7 +116,9 @@ def search(
         say(f"search {number} of {number + len(trials)}: {', '.join(names)}")
         try:
             folders, done = run_stages(_stages(trial, base), trial, base, store, listener)
-        except StageError as error:
+        except (SpecError, DataError, StoreError):
+            raise  # of no candidate alone
+        except TiantiError as error:
             if trial == first:
                 raise
             news = _news(trial, first)
@@ -130,7 +133,7 @@ def search(
         rows = _rows(folders["prepare"])
         for tier in TIERS:
             student = StudentSpec() if tier is Tier.CLOUD else trial.student_of(tier)
-            found[tier].setdefault(student, _probe(trial, tier, student, folders[f"probe-{tier}"], rows))
+            found[tier].setdefault(student, _probe(trial, tier, student, folders, rows))
     (cloud,) = found[Tier.CLOUD].values()
     devices, edges = (list(found[tier].values()) for tier in (Tier.DEVICE, Tier.EDGE))
     fitting = [[each for each in probed if not each.missed] for probed in (devices, edges)]
@@ -169,8 +172,8 @@ def _rows(folder: Path) -> _Rows:
     return _Rows(truth, len(prepared.rows[Role.TUNING]), prepared.out_of_scope is not None)
 
 
-def _probe(spec: LadderSpec, tier: Tier, student: StudentSpec, folder: Path, rows: _Rows) -> _Probed:
-    outputs, costs = read_probe(folder)
+def _probe(spec: LadderSpec, tier: Tier, student: StudentSpec, folders: dict[str, Path], rows: _Rows) -> _Probed:
+    outputs, costs = read_probe(folders[f"probe-{tier}"]), read_costs(folders[f"measure-{tier}"])
     tuning = slice(rows.tuning)
     head = fit_head(
         outputs.logits[tuning],
@@ -205,8 +208,8 @@ def _tried(
         accuracy=float(probed.answers.right.mean()),
         agreement=float((probed.index == cloud.index).mean()),
         costs=probed.costs,
-        missed=probed.missed,
-        cost_per_1000=min(costs, default=None),
+        missed=[missed.words for missed in probed.missed],
+        cost_per_1000=None if probed.missed else min(costs, default=None),
         chosen=probed.student == pick,
     )
 
@@ -227,13 +230,13 @@ def _nothing_fits(found: dict[Tier, dict[StudentSpec, _Probed]], spec: LadderSpe
         probed = list(found[tier].values())
         if all(candidate.missed for candidate in probed):
             nearest = _nearest(probed)
-            name = name_of(spec, tier, nearest.student)
-            said.append(f"none of {len(probed)} candidates; nearest is {name}: {'; '.join(nearest.missed)}")
+            name, lacks = name_of(spec, tier, nearest.student), "; ".join(missed.words for missed in nearest.missed)
+            said.append(f"none of {len(probed)} candidates; nearest is {name}: {lacks}")
     return "no ladder fits the budgets: " + " | ".join(said) + "; raise the budget by that much, or search longer"
 
 
 def _nearest(probed: list[_Probed]) -> _Probed:
-    return min(probed, key=lambda candidate: (len(candidate.missed), candidate.costs.size_bytes))
+    return min(probed, key=lambda candidate: max((missed.times for missed in candidate.missed), default=1.0))
 
 
 def pareto_front(found: SearchRecord, tier: Tier) -> list[Tried]:

@@ -110,6 +110,17 @@ class Workspace:
         write_atomic(self.releases / "latest", identity.encode())
         return identity
 
+    def forget(self, run: str, keys: set[str]) -> None:
+        """Remove artifacts of a run that failed, so that the next makes them anew.
+
+        Not those of a finished run, and none while another run may be reading them.
+        """
+        with self._gate():
+            if set(self._under_way()) <= {run}:
+                used = {done.key for record in self.runs() for done in record.timeline}
+                for key in (keys & set(self.store.keys())) - used:
+                    self.store.remove(key)
+
     def collect(self, keep_runs: int) -> tuple[int, int]:
         """Remove artifacts, runs and releases that neither the last `keep_runs` runs nor `latest` uses.
 
@@ -122,7 +133,8 @@ class Workspace:
         if not self.root.is_dir():
             return 0, 0
         with self._gate():
-            self._check_idle()
+            if run := next(self._under_way(), None):
+                raise UsageError(f"run {run} is under way; wait for it, or stop it")
             latest = self.releases / "latest"
             named = latest.read_text(encoding="utf-8").strip() if latest.is_file() else None
             records = self.runs()
@@ -139,13 +151,13 @@ class Workspace:
         """Held while a run begins, and while things are collected."""
         return FileLock(self.root / "gate.lock")
 
-    def _check_idle(self) -> None:
+    def _under_way(self) -> Iterator[str]:
         for folder in self._runs.glob("*/"):
             try:
                 with _run_lock(folder).acquire(blocking=False):
                     pass
             except Timeout:
-                raise UsageError(f"run {folder.name} is under way; wait for it, or stop it") from None
+                yield folder.name
 
     def _read(self, path: Path) -> RunRecord:
         try:

@@ -36,21 +36,22 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
 
 
-def profile_package(package: ModelPackage, texts: Sequence[str] = ()) -> Profile:
+def profile_package(package: ModelPackage, texts: Sequence[str] | None = None) -> Profile:
     """Measure a package in this process, on `texts` or else on those that it carries.
 
     Raises:
         PackageError: it cannot be loaded, or there is no text to measure it on.
     """
-    texts = texts or [golden.text for golden in package.goldens()]
+    if texts is None:
+        texts = [golden.text for golden in package.goldens()]
     if not texts:
-        raise PackageError(f"{package.folder} carries no texts to measure it on; name some with --texts")
+        raise PackageError(f"no text to measure {package.folder} on: it carries none, or --texts holds none")
     start = time.perf_counter()
     runtime = open_package(package)
     load_ms = (time.perf_counter() - start) * 1e3
     return Profile(
         package=package.id,
-        machine=_machine(),
+        machine=machine_name(),
         texts=len(texts),
         latency_ms=measure_latency(runtime.run, texts),
         load_ms=load_ms,
@@ -77,7 +78,8 @@ def measure_latency(
     return {"p50": float(p50), "p99": float(p99)}
 
 
-def _machine() -> str:
+def machine_name() -> str:
+    """The processor and the operating system, in words."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))

@@ -290,6 +290,9 @@ def _with_preset(tree: dict[str, Any]) -> dict[str, Any]:
             raise SpecError(f"preset: {tree['preset']} fine-tunes a cloud.base, got none; name one, or remove preset")
         if given.get("student", "transformer") != "transformer":
             values = {"augment": values["augment"]}  # the rest was found for a transformer
+        fit = given.get("fit") or {}
+        if "fit" in values and isinstance(fit, dict):
+            given = {**given, "fit": {**values["fit"], **fit}}
         tree = {**tree, part: {**values, **given}}
     return tree
 
@@ -325,6 +328,8 @@ def _check_values(spec: LadderSpec) -> None:
         value = getattr(spec.evaluate, key)
         if value is not None:
             units.share(value, f"evaluate.{key}")
+    if spec.search is not None and spec.train is not None:
+        raise SpecError("train.from keeps the parent's models, search tries others; remove one of them")
     if spec.evaluate.min_slice_accuracy is not None and not spec.evaluate.slices:
         raise SpecError("evaluate.min_slice_accuracy needs evaluate.slices: the columns to slice by")
 
@@ -357,10 +362,33 @@ def _check_student(spec: LadderSpec, tier: Tier, student: StudentSpec) -> None:
         raise SpecError(f"{tier}.width: {kind} has the width of its base; remove the key")
     if student.layers is not None and kind != "transformer":
         raise SpecError(f"{tier}.layers: {kind} does not take it; remove the key")
-    if student.prune is not None and max(student.prune.neurons_share, student.prune.weights_share) >= 1:
-        raise SpecError(f"{tier}.prune: expected shares below 100%, got {student.prune}")
-    if student.matmul == "int4" and student.engine not in (None, "onnx"):
-        raise SpecError(f"{tier}.matmul: only engine onnx has int4, got {student.engine}; remove one of the keys")
+    if student.prune is not None:
+        _check_prune(tier, kind, student.prune)
+    if student.engine not in (None, "onnx"):
+        _check_engine(tier, student)
     step = _TRANSFORMER_HEADS if kind == "transformer" else 2 if student.quantize in (None, "int4") else 1
     if width is not None and width % step:
         raise SpecError(f"{tier}.width: expected a multiple of {step} for {kind}, got {width}")
+
+
+def _check_prune(tier: Tier, kind: str, prune: PruneSpec) -> None:
+    if max(prune.neurons_share, prune.weights_share) >= 1:
+        raise SpecError(f"{tier}.prune: expected shares below 100%, got {prune}")
+    if (prune.neurons_share or prune.heads) and kind != "transformer":
+        raise SpecError(f"{tier}.prune: neurons and heads are a transformer's, got {kind}; prune weights")
+    if prune.heads >= _TRANSFORMER_HEADS:
+        raise SpecError(f"{tier}.prune.heads: expected fewer than {_TRANSFORMER_HEADS}, got {prune.heads}")
+    if prune.weights_share and kind == "lstm":
+        raise SpecError(f"{tier}.prune.weights: an lstm's are not pruned; choose a transformer, or remove the key")
+
+
+def _check_engine(tier: Tier, student: StudentSpec) -> None:
+    """What ONNX Runtime alone can do. `fastest` may end with it, so it may say more than LiteRT or OpenVINO can."""
+    if student.matmul == "int4":
+        raise SpecError(f"{tier}.matmul: only engine onnx has int4, got {student.engine}; remove one of the keys")
+    if student.engine == "openvino" and student.matmul == "int8":
+        raise SpecError(f"{tier}.matmul: engine openvino computes in float32, got int8; remove the key")
+    if student.engine == "litert" and student.quantize == "int4":
+        raise SpecError(f"{tier}.quantize: engine litert has int8 or none, got int4; choose one of them")
+    if student.engine == "litert" and (student.quantize == "none") != ((student.matmul or student.quantize) == "none"):
+        raise SpecError(f"{tier}.matmul: engine litert quantises table and matmuls alike; say it with quantize alone")

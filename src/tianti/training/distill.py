@@ -102,9 +102,9 @@ def distill(
     if prune is not None:
         remove_structures(body, prune)
         mask_weights(body, prune.weights_share)
-        recovery = msgspec.structs.replace(
-            fit, epochs=math.ceil((fit.epochs or 1) / 2), learning_rate=(fit.learning_rate or 0.0) / 2
-        )
+        epochs, rate = math.ceil((fit.epochs or 1) / 2), (fit.learning_rate or 0.0) / 2
+        # to its end: torch cannot copy a masked module, which keeping the best of them would need
+        recovery = msgspec.structs.replace(fit, epochs=epochs, learning_rate=rate, patience=None)
         _fit(body, vocabulary, lessons, recovery, seed, progress, "recovering")
         fix_weights(body)
     return Student(body, vocabulary.alias_tensor()).eval()

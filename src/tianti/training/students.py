@@ -22,7 +22,7 @@ _DROPOUT = 0.1
 class FakeQuantEmbedding(nn.Embedding):
     """A table that is read through the grid of `bits` while it trains, gradients passing straight through.
 
-    Symmetric, one scale a row (Jacob et al. 2018); the exporter stores the same grid.
+    Symmetric, one scale a row (Jacob et al. 2018); the file clips each row where that costs it least.
     """
 
     bits: int | None = None

@@ -34,7 +34,7 @@ _SCRATCH_ROWS, _SCRATCH_EPOCHS = 60_000, (3, 10)  # rows seen in all, so that sm
 _HEAD_RATE = 2e-3
 _INVERSE_PENALTY = 5.0  # of the logistic head: small enough that energy still tells strangers
 _MIXES = np.linspace(0.0, 1.0, 11)
-_IMPORTED, _VECTORS = "package", "vectors.npy"
+_IMPORTED, _VECTORS, _REST = "package", "vectors.npy", "teacher.json"
 
 
 class EncoderClassifier(nn.Module):
@@ -208,23 +208,27 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
     """Keep a teacher for later stages of the same workspace."""
     torch.save(teacher.module, folder / "teacher.pt")
     teacher.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    rest = {"max_length": teacher.max_length, "architecture": teacher.architecture}
-    (folder / "teacher.json").write_bytes(msgspec.json.encode(rest))
+    _keep_rest(folder, teacher.max_length, teacher.architecture)
 
 
-def keep_imported(package: Path, vectors: NDArray[np.float32], folder: Path) -> None:
+def keep_imported(package: Path, vectors: NDArray[np.float32], max_length: int, folder: Path) -> None:
     """Keep an imported package as a teacher; `vectors` as in `PackageModule`."""
     shutil.copytree(package, folder / _IMPORTED)
     np.save(folder / _VECTORS, vectors)
+    _keep_rest(folder, max_length, "imported")
+
+
+def _keep_rest(folder: Path, max_length: int, architecture: str) -> None:
+    (folder / _REST).write_bytes(msgspec.json.encode({"max_length": max_length, "architecture": architecture}))
 
 
 def load_teacher(folder: Path) -> Teacher:
     """What `save_teacher` or `keep_imported` kept. The file is the workspace's own: unpickling it trusts nobody new."""
+    rest = msgspec.json.decode((folder / _REST).read_bytes())
     if (folder / _IMPORTED).is_dir():
         package = read_package(folder / _IMPORTED)
         tokenizer = Tokenizer.from_file(str(package.tokenizer_path))
         module: nn.Module = PackageModule(package.folder, np.load(folder / _VECTORS), find_special(tokenizer).pad)
-        return Teacher(module, tokenizer, package.manifest.max_length, architecture="imported")
-    rest = msgspec.json.decode((folder / "teacher.json").read_bytes())
+        return Teacher(module, tokenizer, **rest)
     module = torch.load(folder / "teacher.pt", weights_only=False)
     return Teacher(module, load_tokenizer(folder), **rest)

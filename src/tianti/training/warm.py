@@ -7,6 +7,8 @@ goes with its name, and a new label starts as it would without a parent.
 from collections.abc import Sequence
 
 from tianti.errors import StageError, needs_extra
+from tianti.spec.ladder import PruneSpec
+from tianti.training.prune import remove_structures
 
 with needs_extra("train"):
     import torch
@@ -15,7 +17,9 @@ with needs_extra("train"):
 _HEAD = "head."
 
 
-def warm_start(body: nn.Module, parent: nn.Module, labels: Sequence[int | None], freeze: bool) -> None:
+def warm_start(
+    body: nn.Module, parent: nn.Module, labels: Sequence[int | None], freeze: bool, prune: PruneSpec | None = None
+) -> PruneSpec | None:
     """Copy the weights of a parent of the same architecture.
 
     Args:
@@ -23,10 +27,17 @@ def warm_start(body: nn.Module, parent: nn.Module, labels: Sequence[int | None],
         parent: the parent's body.
         labels: for each label the parent's place of it, None for a new one.
         freeze: whether the table is kept as it is.
+        prune: what is to be cut off the student.
+
+    Returns:
+        What is left to prune: of a parent that was cut, nothing is cut again.
 
     Raises:
         StageError: the architectures differ.
     """
+    if prune is not None and _shapes(body) != _shapes(parent):
+        remove_structures(body, prune)
+        prune = PruneSpec(weights=prune.weights) if prune.weights_share else None
     theirs = parent.state_dict()
     ours = body.state_dict()
     if set(ours) != set(theirs):
@@ -39,14 +50,20 @@ def warm_start(body: nn.Module, parent: nn.Module, labels: Sequence[int | None],
         if tensor.shape[first:] != theirs[name].shape[first:]:
             shapes = f"{tuple(theirs[name].shape)}, got {tuple(tensor.shape)}"
             raise StageError(
-                f"train.from: expected {name} of shape {shapes}; keep the parent's student, width and layers"
+                f"train.from: expected {name} of shape {shapes}; keep the parent's student, width, layers and prune"
             )
         if first:
             _copy_labels(tensor, theirs[name], labels)
         else:
             tensor.copy_(theirs[name])
-    if freeze:
-        body.get_submodule("embedding").requires_grad_(False)
+    if freeze and (table := getattr(body, "embedding", None)) is not None:  # that of an encoder never moves
+        table.requires_grad_(False)
+    return prune
+
+
+def _shapes(body: nn.Module) -> list[torch.Size]:
+    """Of what pruning cuts."""
+    return [tensor.shape for name, tensor in body.state_dict().items() if name.startswith("layers.")]
 
 
 def _copy_labels(tensor: Tensor, source: Tensor, labels: Sequence[int | None]) -> None:

@@ -1,4 +1,4 @@
-"""The stages, in order: prepare, teach, distil, compress, package, certify, evaluate, report, release."""
+"""The stages, in order: prepare, teach, distil, compress, package, measure, certify, evaluate, report, release."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from tianti.pipeline.named import find_function
 from tianti.pipeline.stages.certify import CERTIFY
 from tianti.pipeline.stages.compress import ENCODER, compress_stage, keeps_encoder
 from tianti.pipeline.stages.evaluate import EVALUATE
+from tianti.pipeline.stages.measure import MEASURES
 from tianti.pipeline.stages.package import package_stage
 from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.stages.release import RELEASE, REPORT
@@ -29,7 +30,7 @@ def ladder_stages(spec: LadderSpec, base: Path) -> list[Stage]:
     encoder = [ENCODER] if keeps_encoder(spec) else []
     stages = [PREPARE, TEACH, LESSONS, DISTILL_EDGE, DISTILL_DEVICE, *encoder]
     stages += [make(tier, spec) for tier in TIERS for make in (compress_stage, package_stage)]
-    stages += [CERTIFY, EVALUATE, REPORT, RELEASE]
+    stages += [*MEASURES, CERTIFY, EVALUATE, REPORT, RELEASE]
     names = [stage.name for stage in stages]
     for own in spec.stages:
         if own.after not in names:

@@ -4,7 +4,6 @@ Not here: how to shrink (`compression`), which engine is taken (`engines`), the 
 that is written here was run, and answers as its parent does.
 """
 
-import platform
 import shutil
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from tianti.pipeline.stages.teach import (
     quantization_of,
     rows_in_scope,
 )
+from tianti.runtimes.measure import machine_name
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
 from tianti.store import canonical_json, write_atomic
@@ -198,7 +198,7 @@ def compress_stage(tier: Tier, spec: LadderSpec) -> Stage:
         partial(run_compress, tier),
         needs=("prepare", "teach", *trained),
         # which of several engines is the fastest depends on the machine
-        parts=lambda spec, base: (table, matmul, engines, platform.processor() if len(engines) > 1 else None),
+        parts=lambda spec, base: (table, matmul, engines, machine_name() if len(engines) > 1 else None),
         rooms=("compression", "training", "runtimes", "package", "pipeline/engines.py"),
     )
 

@@ -32,16 +32,16 @@ from tianti.pipeline.evaluation import (
     SliceEvaluation,
     TierEvaluation,
 )
-from tianti.pipeline.profiling import Costs, measure_costs, profile_digests
+from tianti.pipeline.profiling import Costs
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.stages.certify import read_certificate
 from tianti.pipeline.stages.compress import PARITY
+from tianti.pipeline.stages.measure import read_costs
 from tianti.router import choose_point
 from tianti.spec import TIERS, Certificate, Role
 from tianti.spec.ladder import LadderSpec, PriceSpec
 from tianti.store import canonical_json, write_atomic
 
-_TIMED_TEXTS = 300
 _CURVE_POINTS = 200
 _CONFUSIONS = 12
 
@@ -60,7 +60,7 @@ def run(context: StageContext) -> None:
         outputs = run_package(folder, [row.text for row in rows], context.progress)
         said = outputs.read(heads[tier])
         answers[tier] = Answers(said.score, said.right(truth))
-        costs = measure_costs(context.spec, tier, folder, [row.text for row in rows[:_TIMED_TEXTS]], context.base)
+        costs = read_costs(context.inputs[f"measure-{tier}"])
         parity = msgspec.json.decode((context.inputs[f"compress-{tier}"] / PARITY).read_bytes())
         tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared, costs, parity)
     served = choose_point(certificate)
@@ -184,13 +184,13 @@ def _confusions(said: Readings, truth: NDArray[np.int64], prepared: Prepared) ->
 
 
 def _parts(spec: LadderSpec, base: Path) -> object:
-    return spec.evaluate.slices, spec.prices, profile_digests(spec, base)
+    return spec.evaluate.slices, spec.prices
 
 
 EVALUATE = Stage(
     "evaluate",
     run,
-    needs=("prepare", "certify", *(f"{made}-{tier}" for tier in TIERS for made in ("compress", "package"))),
+    needs=("prepare", "certify", *(f"{made}-{tier}" for tier in TIERS for made in ("compress", "package", "measure"))),
     parts=_parts,
     rooms=(
         "certificate",
@@ -199,7 +199,6 @@ EVALUATE = Stage(
         "runtimes",
         "package",
         "pipeline/readings.py",
-        "pipeline/profiling.py",
         "pipeline/evaluation.py",
     ),
 )

@@ -4,7 +4,6 @@ Not here: how to train (`training`). Invariant: only train rows fit, only valida
 """
 
 import inspect
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from tianti.data import Prepared, Row, read_prepared
 from tianti.errors import SpecError, needs_extra
 from tianti.package import ModelPackage, read_package, verify_package
+from tianti.pipeline.candidates import MADE_UP, MORE
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.named import find_function
 from tianti.pipeline.parent import find_parent
@@ -23,8 +23,6 @@ from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
 from tianti.store import sha256_file, sha256_tree
 
 Quantization = Literal["int4", "int8", "none"]
-# made-up texts for a student to learn from, labelled by the teacher
-_MADE_UP = 15_000
 _WIDTHS = {Tier.DEVICE: 128, Tier.EDGE: 192}
 _LAYERS = 2
 _VOCABULARY = "vocabulary.npz"
@@ -57,6 +55,7 @@ def run_teach(context: StageContext) -> None:
 def _keep_imported(package: ModelPackage, prepared: Prepared, longest: int, out: Path) -> None:
     with needs_extra("train"):
         import onnx
+    from tokenizers import Tokenizer
 
     from tianti.compression import read_word_table
     from tianti.training import keep_imported
@@ -73,9 +72,10 @@ def _keep_imported(package: ModelPackage, prepared: Prepared, longest: int, out:
         found = package.manifest.max_length
         raise SpecError(f"data.max_length: expected at most the {found} tokens of cloud.package, got {longest}")
     table = read_word_table(onnx.load(package.model_path).graph)
-    words = len(json.loads(package.tokenizer_path.read_bytes())["model"]["vocab"])
-    vectors = np.zeros((words, 1), np.float32) if table is None else table
-    keep_imported(package.folder, vectors - vectors.mean(axis=0), out)
+    words = Tokenizer.from_file(str(package.tokenizer_path)).get_vocab_size()  # some may be special tokens beside it
+    known = np.zeros((0, 1), np.float32) if table is None else (table - table.mean(axis=0))[:words]
+    vectors = np.concatenate([known, np.zeros((words - len(known), known.shape[1]), np.float32)])
+    keep_imported(package.folder, vectors, longest, out)
 
 
 def run_lessons(context: StageContext) -> None:
@@ -142,14 +142,15 @@ def run_distill(tier: Tier, context: StageContext) -> None:
     width = student.width or _WIDTHS[tier]
     torch.manual_seed(spec.seed)
     body = build_body(build, teacher, vocabulary, len(prepared.labels), width, student.layers or _LAYERS)
+    prune = student.prune
     if (parent := find_parent(spec, context.base)) is not None:
         start = torch.load(parent.folders[f"distill-{tier}"] / "student.pt", weights_only=False).body
         places = {label: place for place, label in enumerate(parent.labels)}
         assert spec.train is not None
         freeze = spec.train.freeze == "embedding"
-        warm_start(body, start, [places.get(label) for label in prepared.labels], freeze)
+        prune = warm_start(body, start, [places.get(label) for label in prepared.labels], freeze, prune)
     bits = {"int4": 4, "int8": 8}.get(quantization_of(student, kind))
-    module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress, student.prune)
+    module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress, prune)
     torch.save(module, context.out / "student.pt")
 
 
@@ -164,11 +165,13 @@ def quantization_of(student: StudentSpec, kind: str) -> Quantization:
 
 
 def _made_up(student: StudentSpec) -> int:
-    return _MADE_UP if student.augment is None else student.augment
+    return MADE_UP if student.augment is None else student.augment
 
 
 def _most_made_up(spec: LadderSpec) -> int:
-    return max(_made_up(spec.edge), _made_up(spec.device))
+    """One number for all rounds of a search: what a student is trained on is then the same in each."""
+    open_ones = MADE_UP if spec.search is None else MORE
+    return max(open_ones if tier.augment is None else tier.augment for tier in (spec.edge, spec.device))
 
 
 def rows_in_scope(prepared: Prepared, role: Role):  # type: ignore[no-untyped-def]  # noqa: ANN201  (Rows, which needs torch)
