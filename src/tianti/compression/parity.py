@@ -1,11 +1,13 @@
 """Does a small file answer as the model that it was made from?
 
-The parent runs in batches with padding, the file one text a call, so batch and padding are compared too. Not here: the
-exact check of an export in float32 (`export`). Invariant: a file that we are confident is worse than allowed is
-refused, and the error says which row is farthest off; a few unlucky rows refuse nothing.
+The parent runs in batches with padding, the file one text a call, so batch and padding are compared too. Not here:
+running them. Invariant: a file that we are confident is worse than allowed is refused, and the error says which row is
+farthest off; a few unlucky rows refuse nothing, unless the file is in float32 and has no excuse.
 """
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,6 +19,7 @@ from tianti.errors import StageError
 MIN_AGREEMENT = 0.90
 _TIE = 0.1  # in a logit: what the parent is so undecided about, the file may answer either way
 MAX_LOST = 0.01  # of accuracy
+EXACT = 1e-5  # in a logit, or this share of the largest one: engines add up float32 in other orders
 _Z = 1.96  # 95 %, two-sided
 
 
@@ -24,7 +27,8 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     """A file beside its parent on `rows`: share of the same labels (ties count), accuracy lost (less what was gained).
 
     `agreement_to` is the upper end of a 95 % Wilson interval, `lost_from` the lower end of the 95 % interval of a
-    difference of paired shares (Newcombe 1998, method 1). `farthest` is the largest distance in a logit.
+    difference of paired shares (Newcombe 1998, method 1). `farthest` is the largest distance in a logit, at
+    `farthest_line` of the rows' file; `largest` is the parent's largest logit.
     """
 
     rows: int
@@ -33,11 +37,14 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     lost: float
     lost_from: float
     farthest: float
-    farthest_row: int
+    farthest_line: int
+    largest: float
 
 
-def compare(parent: NDArray[np.float32], file: NDArray[np.float32], truth: NDArray[np.int64]) -> Parity:
-    """Compare logits [rows, labels] of both; `truth` [rows] indexes the labels."""
+def compare(
+    parent: NDArray[np.float32], file: NDArray[np.float32], truth: NDArray[np.int64], lines: Sequence[int]
+) -> Parity:
+    """Compare logits [rows, labels] of both; `truth` [rows] indexes the labels, `lines` [rows] are where they stand."""
     n, said, meant = len(truth), file.argmax(axis=1), parent.argmax(axis=1)
     every = np.arange(n)
     same = int(((said == meant) | (parent[every, meant] - parent[every, said] < _TIE)).sum())
@@ -51,20 +58,26 @@ def compare(parent: NDArray[np.float32], file: NDArray[np.float32], truth: NDArr
         lost=(lost - gained) / n,
         lost_from=(lost - gained - spread) / n,
         farthest=float(apart.max()),
-        farthest_row=int(apart.argmax()),
+        farthest_line=lines[int(apart.argmax())],
+        largest=float(np.abs(parent).max()),
     )
 
 
-def check_parity(parity: Parity) -> None:
-    """Refuse a file that differs too much from its parent.
+def check_parity(parity: Parity, rows: Path, exact: bool) -> None:
+    """Refuse a file that differs too much from its parent on rows of the file `rows`; `exact`: it is in float32.
 
     Raises:
         StageError: its logits are not finite, or it agrees on fewer rows than allowed or loses more accuracy, with 95 %
-            confidence.
+            confidence; or it is exact and a logit is farther off than `EXACT`.
     """
+    place = f"line {parity.farthest_line} of {rows}"
     if not math.isfinite(parity.farthest):
-        raise StageError(f"expected finite logits, got others at validation row {parity.farthest_row}; train longer")
-    where = f"farthest at validation row {parity.farthest_row}, {parity.farthest:.3g} apart in a logit"
+        raise StageError(f"expected finite logits, got others for {place}; train longer")
+    allowed = EXACT * max(1.0, parity.largest)
+    if exact and parity.farthest > allowed:
+        got = f"{parity.farthest:.3g} for {place}"
+        raise StageError(f"expected float32 logits within {allowed:.2g} of the parent's, got {got}; try another engine")
+    where = f"farthest for {place}, {parity.farthest:.3g} apart in a logit"
     cure = "choose a finer `quantize`, or a wider model"
     if parity.agreement_to < MIN_AGREEMENT:
         got = f"{parity.agreement:.1%} of {parity.rows} (at most {parity.agreement_to:.1%})"

@@ -48,8 +48,14 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Rows to compare on: texts, their ids, the parent's logits [rows, labels], and the truth [rows]."""
+    """Rows to compare on: texts, their ids, the parent's logits [rows, labels], and the truth [rows].
 
+    They stand in the file `source`, at `lines` [at least rows]. `exact`: files hold float32 as the parent does.
+    """
+
+    source: Path
+    lines: Sequence[int]
+    exact: bool
     texts: Sequence[str]
     ids: Sequence[Sequence[int]]
     parent: NDArray[np.float32]
@@ -107,8 +113,8 @@ def _try(
     with TemporaryDirectory() as folder:
         runtime = open_package(draft(Path(folder), engine, file))
         logits = np.stack([runtime.run_ids(ids) for ids in sample.ids])
-        parity = compare(sample.parent, logits, sample.truth)
-        check_parity(parity)
+        parity = compare(sample.parent, logits, sample.truth, sample.lines)
+        check_parity(parity, sample.source, sample.exact)
         # not where there is no choice: a time in it would make each build another package
         took = measure_latency(runtime.run, sample.texts[:_TIMED_TEXTS])["p50"] if timed else None
         return Trial(engine=engine, parity=parity, p50_ms=took)

@@ -240,7 +240,7 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 # a better cloud and device for more minutes
 _PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "fast": {"cloud": {"train": "fine_tune", "fit": {"epochs": 2}}, "device": {"augment": 60_000}},
+    "fast": {"cloud": {"train": "fine_tune", "fit": {"epochs": 2}}, "device": {"width": 160, "augment": 60_000}},
     "quality": {
         "cloud": {"train": "fine_tune"},
         "device": {"width": 160, "augment": 170_000, "fit": {"epochs": 7}},

@@ -84,7 +84,16 @@ def run_compress(tier: Tier, context: StageContext) -> None:
         parent, files = _write_models(tier, teacher, context, Path(folder))
         context.progress(2, 3, "comparing with the parent")
         logits = _run_module(parent, ids, teacher.pad_id)
-        sample = Sample(texts=texts, ids=ids, parent=logits, truth=rows.labels[:_PARITY_ROWS])
+        known = set(prepared.labels)
+        sample = Sample(
+            source=context.inputs["prepare"] / f"{Role.VALIDATION}.jsonl.gz",
+            lines=[line for line, row in enumerate(prepared.rows[Role.VALIDATION], 1) if row.label in known],
+            exact=_is_float(tier, context.spec),
+            texts=texts,
+            ids=ids,
+            parent=logits,
+            truth=rows.labels[:_PARITY_ROWS],
+        )
         chosen, trials = choose_engine(files, draft, sample)
         made = files[chosen.engine]
         shutil.copyfile(made, context.out / made.name)
@@ -130,6 +139,11 @@ def _write_student(engine: Engine, tier: Tier, module, teacher, context: StageCo
     context.progress(1, 3, "quantising")
     # OpenVINO computes what ONNX Runtime's dynamic quantisation means in another way, a point and more off
     quantize(exported, path, embedding=table, matmul=matmul if engine == "onnx" else "none")
+
+
+def _is_float(tier: Tier, spec: LadderSpec) -> bool:
+    student = spec.student_of(tier)
+    return tier is not Tier.CLOUD and (student.quantize, _matmul_of(student)) == ("none", "none")
 
 
 def _matmul_of(student: StudentSpec) -> Quantization:
