@@ -134,6 +134,9 @@ def test_a_profile_makes_latency_mean_another_machine(built: tuple[Path, RunReco
     (folder / "board.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(there, package="0" * 64)))
     with pytest.raises(SpecError, match="is of package 000000000000, which"):
         build_ladder(write_ladder(folder, budget=", profile: board.json"), Quiet())
+    (folder / "board.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(there, texts=1)))
+    with pytest.raises(SpecError, match="is of 1 texts, expected the package's own"):
+        build_ladder(write_ladder(folder, budget=", profile: board.json"), Quiet())
 
 
 def test_verify_recomputes_and_a_changed_claim_is_found(built: tuple[Path, RunRecord], tmp_path: Path) -> None:

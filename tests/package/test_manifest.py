@@ -62,6 +62,21 @@ def test_a_path_outside_is_refused(package: ModelPackage, path: str) -> None:
         read_package(package.folder)
 
 
+@pytest.mark.parametrize("name", ["../../escaped", "/etc", "..", ".", "", "a b", "a\n", 'a"', "x" * 121])
+def test_a_name_that_is_no_name_of_a_folder_is_refused(package: ModelPackage, name: str) -> None:
+    manifest = msgspec.structs.replace(package.manifest, name=name)
+    (package.folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    with pytest.raises(PackageError, match=r"malformed.*\$\.name"):
+        read_package(package.folder)
+
+
+@pytest.mark.parametrize("name", ["demo-device", "模型.v2-edge", "..-cloud", "x" * 107])
+def test_a_name_of_a_ladder_with_its_tier_is_read(package: ModelPackage, name: str) -> None:
+    manifest = msgspec.structs.replace(package.manifest, name=name)
+    (package.folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    assert read_package(package.folder).manifest.name == name
+
+
 def test_another_schema_is_refused(package: ModelPackage) -> None:
     manifest = msgspec.structs.replace(package.manifest, schema="tianti.package/9")
     (package.folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))

@@ -15,9 +15,10 @@ from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
-from tianti.errors import StageError, TiantiError, UsageError
+from tianti.errors import DataError, SpecError, StageError, TiantiError, UsageError
 from tianti.pipeline.bring import Origin, import_model
 from tianti.runtimes.onnx import OnnxRuntime
+from tianti.spec.ladder import load_spec
 
 WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(60))]
 LABELS = ["zebra", "apple", "mango"]  # not in alphabetical order
@@ -45,11 +46,15 @@ def build_classic() -> nn.Module:
     return Classic()
 
 
+def save_tokenizer(folder: Path, words: list[str]) -> None:
+    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    save_tokenizer(tmp_path, WORDS)
     (tmp_path / "labels.txt").write_text("\n".join(LABELS), encoding="utf-8")
     return tmp_path
 
@@ -65,6 +70,12 @@ def ids_of(folder: Path, text: str, side: str = "right") -> Tensor:
     ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids[:LENGTH]
     fill = [0] * (LENGTH - len(ids))
     return torch.tensor([[*fill, *ids] if side == "left" else [*ids, *fill]])
+
+
+def write_rows(path: Path, labels: list[str], encoding: str = "utf-8") -> Path:
+    rows = ({"text": f"w{number} 好", "label": label} for number, label in enumerate(labels))
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding=encoding)
+    return path
 
 
 def expect_same(folder: Path, runtime: OnnxRuntime, module: nn.Module, side: str = "right") -> None:
@@ -164,16 +175,54 @@ def test_a_module_that_takes_one_length_is_told_how_to_say_so(folder: Path) -> N
     expect_same(folder, OnnxRuntime(made.package), OneLength())
 
 
-def test_a_hugging_face_folder_with_its_own_labels(folder: Path) -> None:
+class Branching(Classic):
+    """Reads long texts backwards, which tracing does not see."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return super().forward(ids.flip(1) if ids.shape[1] > 20 else ids)
+
+
+def build_branching() -> nn.Module:
+    return Branching()
+
+
+def test_a_module_that_tracing_changes_is_refused(folder: Path) -> None:
+    origin = Origin(labels=folder / "labels.txt", tokenizer=folder)
+    data = write_rows(folder / "rows.jsonl", LABELS)  # no text of theirs is as long as that
+    with pytest.raises(StageError, match=r"other scores than the model.*--pad-to"):
+        import_model(f"{__name__}:build_branching", folder / "out", origin, data)
+    assert not (folder / "out").exists()
+
+
+def build_nothing() -> nn.Module:
+    raise RuntimeError("no weights here")
+
+
+def test_a_function_that_fails_says_so(folder: Path) -> None:
+    origin = Origin(labels=folder / "labels.txt", tokenizer=folder)
+    with pytest.raises(StageError, match="builds the module fails: RuntimeError: no weights here"):
+        import_model(f"{__name__}:build_nothing", folder / "out", origin)
+
+
+def save_bert(folder: Path, labels: list[str]) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(
         vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=32, id2label=dict(enumerate(LABELS)), label2id={n: i for i, n in enumerate(LABELS)},
+        max_position_embeddings=32, id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)},
+        initializer_range=1.0,  # so that each token counts
     )  # fmt: skip
     torch.manual_seed(0)
     model = BertForSequenceClassification(config).eval()
     model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("first", [["[PAD]", "[UNK]"], ["[UNK]", "[PAD]"]])
+def test_a_hugging_face_folder_with_its_own_labels(folder: Path, first: list[str]) -> None:
+    """Whether its configuration agrees with its tokenizer on the id of padding, 0, or not."""
+    save_tokenizer(folder, first + WORDS[2:])
+    model = save_bert(folder, LABELS)
     made = import_model(str(folder), folder / "out", Origin())
     assert made.package.manifest.max_length == 32
     runtime = OnnxRuntime(made.package)
@@ -182,9 +231,149 @@ def test_a_hugging_face_folder_with_its_own_labels(folder: Path) -> None:
         ids = torch.tensor([Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids])
         with torch.no_grad():
             theirs = dict(zip(LABELS, model(input_ids=ids).logits[0].tolist(), strict=True))
-        assert dict(zip(runtime.labels, runtime.run(text).logits.tolist(), strict=True)) == pytest.approx(
-            theirs, abs=1e-5
-        )
+        ours = dict(zip(runtime.labels, runtime.run(text).logits.tolist(), strict=True))
+        assert ours == pytest.approx(theirs, abs=1e-4)  # of logits up to 5
+
+
+def test_code_in_a_hugging_face_folder_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import save_file
+
+    from tianti.training.encoder import load_encoder
+
+    names = {"AutoConfig": "own.C", "AutoModel": "own.M", "AutoModelForSequenceClassification": "own.M"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": names}), encoding="utf-8")
+    (folder / "own.py").write_text(f"open({str(folder / 'ran')!r}, 'w')", encoding="utf-8")
+    save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # whoever is asked says yes
+    with pytest.raises(UsageError, match=r"code of its own, which is not run; export it as ONNX"):
+        import_model(str(folder), folder / "out", Origin(labels=folder / "labels.txt"))
+    with pytest.raises(SpecError, match="no encoder that transformers can load"):
+        load_encoder(folder, 0)
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.tflite"])
+def test_a_converter_takes_no_module_from_the_current_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for path in ("keras.py", "tensorflow.py", "tf2onnx/__init__.py", "tf2onnx/convert.py"):  # that are not installed
+        (folder / "libraries" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "libraries" / path).write_text("import colorsys", encoding="utf-8")
+    (folder / "colorsys.py").write_text(f"open({str(folder / 'ran')!r}, 'w')", encoding="utf-8")
+    (folder / name).write_bytes(b"?")
+    monkeypatch.syspath_prepend(str(folder / "libraries"))
+    monkeypatch.setenv("PYTHONPATH", str(folder / "libraries"))
+    monkeypatch.chdir(folder)
+    with pytest.raises(StageError, match="cannot be converted to ONNX"):
+        import_model(name, folder / "out", Origin(labels=folder / "labels.txt"))
+    assert not (folder / "ran").exists()
+
+
+def test_of_several_outputs_the_first_is_taken(folder: Path) -> None:
+    class Several(Classic):
+        def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
+            scores = super().forward(ids)
+            return scores, *(scores * time for time in range(2, 9))
+
+    path = export(Several(), folder / "model.onnx", (torch.ones((1, LENGTH), dtype=torch.int64),))
+    made = import_model(str(path), folder / "out", Origin(labels=folder / "labels.txt"))
+    expect_same(folder, OnnxRuntime(made.package), Classic())
+
+
+def test_weights_beside_the_file_are_read(folder: Path) -> None:
+    path = export(Classic(), folder / "model.onnx", (torch.ones((1, LENGTH), dtype=torch.int64),))
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    made = import_model(str(path), folder / "out", Origin(labels=folder / "labels.txt"))
+    expect_same(folder, OnnxRuntime(made.package), Classic())
+    (folder / "model.onnx.data").unlink()
+    with pytest.raises(StageError, match=r"damaged or incomplete.*model\.onnx\.data"):
+        import_model(str(path), folder / "again", Origin(labels=folder / "labels.txt"))
+
+
+class Placed(Classic):
+    """Has a place for 16 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Embedding(16, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        places = self.places(torch.arange(ids.shape[1]))
+        return self.head((self.embedding(ids) + places).mean(1))
+
+
+def build_placed() -> nn.Module:
+    return Placed()
+
+
+def test_a_length_that_the_model_does_not_take_is_found(folder: Path) -> None:
+    origin = {"labels": folder / "labels.txt", "tokenizer": folder}
+    with pytest.raises(StageError, match=r"fails on a text of 17 tokens.*--max-length"):
+        import_model(f"{__name__}:build_placed", folder / "out", Origin(**origin, max_length=17))
+    made = import_model(f"{__name__}:build_placed", folder / "out", Origin(**origin, max_length=16))
+    assert made.package.manifest.max_length == 16
+
+
+def test_a_side_of_padding_without_a_length_is_refused(folder: Path) -> None:
+    origin = Origin(labels=folder / "labels.txt", tokenizer=folder, pad_side="left")
+    with pytest.raises(UsageError, match=r"--pad-side left.*add --pad-to"):
+        import_model(f"{__name__}:build_classic", folder / "out", origin)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (["Zebra", "b1", "b2", "b3", "b4", "b5"], r"got 6 that the data alone.*'Zebra', 'b1', .* 'b4', ….*--labels"),
+        ([*LABELS, "oos"], r"got 1 that the data alone have: 'oos'; .*leave those rows out"),
+        (["zebra", "apple"], r"got 1 that the model alone has: 'mango'; add rows"),
+        (["", ""], r"got 3 that the model alone has"),
+    ],
+)
+def test_data_of_other_labels_are_refused(folder: Path, labels: list[str], says: str) -> None:
+    path = export(Classic(), folder / "model.onnx", (torch.ones((1, LENGTH), dtype=torch.int64),))
+    data = write_rows(folder / "rows.jsonl", labels)
+    with pytest.raises(DataError, match=says):
+        import_model(str(path), folder / "out", Origin(labels=folder / "labels.txt"), data)
+    assert not (folder / "out").exists()
+
+
+def test_the_ladder_is_valid_whatever_the_folder_is_called_and_the_data_are_encoded_in(folder: Path) -> None:
+    path = export(Classic(), folder / "model.onnx", (torch.ones((1, LENGTH), dtype=torch.int64),))
+    data = write_rows(folder / "rows.jsonl", [*LABELS, ""], "gb18030")
+    origin = Origin(labels=folder / "labels.txt")
+    with pytest.raises(DataError, match="gb18030"):
+        import_model(str(path), folder / "my model (2)", origin, data)
+    made = import_model(str(path), folder / "my model (2)", origin, data, encoding="gb18030")
+    assert made.rows == 3 and made.ladder is not None
+    spec = load_spec(made.ladder)
+    assert spec.name == made.package.manifest.name == "my-model-2"
+    assert spec.data.encoding == "gb18030"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("labels.json", b'{"positive": 0, "negative": 1}', r"'positive'; write one a line .*--labels"),
+        ("labels.json", b'["a", "b"', "expected labels, got"),
+        ("labels.json", b"3", "expected labels, got"),
+        ("labels.txt", "斑马\n苹果\n芒果\n".encode("gb18030"), "expected labels, got.*as UTF-8"),
+        ("labels.txt", b"a\na\n", "two or more different labels"),
+    ],
+)
+def test_labels_that_are_none_are_named(folder: Path, name: str, content: bytes, says: str) -> None:
+    path = export(Classic(), folder / "model.onnx", (torch.ones((1, LENGTH), dtype=torch.int64),))
+    (folder / name).write_bytes(content)
+    with pytest.raises(UsageError, match=says):
+        import_model(str(path), folder / "out", Origin(labels=folder / name))
+
+
+def test_a_configuration_that_names_no_labels_asks_for_them(folder: Path) -> None:
+    save_bert(folder, ["LABEL_0", "LABEL_1"])  # transformers' own, which it does not save
+    with pytest.raises(UsageError, match=r"config\.json.* got \[\]; name them with --labels"):
+        import_model(str(folder), folder / "out", Origin())
+    (folder / "labels.txt").write_bytes("no\nyes\n".encode("utf-8-sig"))  # as editors on Windows save it
+    made = import_model(str(folder), folder / "out", Origin(labels=folder / "labels.txt"))
+    assert made.package.manifest.labels == ("no", "yes")
 
 
 def test_data_give_an_accuracy_and_a_ladder_whose_cloud_is_the_model(folder: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from tianti.compression import foreign
 from tianti.errors import StageError
 from tianti.pipeline.bring import Origin, import_model
 from tianti.runtimes import open_package
@@ -71,6 +72,17 @@ def test_a_classic_lstm_keeps_its_scores(keras: Any, folder: Path, kind: str, si
         odds = np.exp(runtime.run(text).logits)
         ours = dict(zip(runtime.labels, odds / odds.sum(), strict=True))
         assert [ours[label] for label in LABELS] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_layer_that_onnx_gets_wrong_is_found(keras: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The original is run on the examples, not only the ONNX file that was made of it."""
+    path = save(make_model(keras, unroll=True), "keras", folder)
+    spoilt = foreign._EXPORT_KERAS.replace("model.export", "model.layers[-1].bias.assign([9, 0, 0]); model.export")
+    monkeypatch.setattr(foreign, "_EXPORT_KERAS", spoilt)
+    with pytest.raises(StageError, match="other scores than the model"):
+        import_model(str(path), folder / "out", Origin(tokenizer=folder, labels=folder / "labels.txt"))
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -4,19 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from tests.pipeline.test_bring import Classic, export
+from tests.tiny_release import make_release
 from tianti.cli.progress import Quiet
 from tianti.data.sample.generate import sample_rows
 from tianti.errors import StageError
-from tianti.package import read_release
+from tianti.package import Release, bind, read_release, write_package, write_release
 from tianti.pipeline import Workspace
 from tianti.pipeline.build import build_ladder
 from tianti.pipeline.export import export_saved_models
 from tianti.runtimes import open_package
-from tianti.spec import TIERS
+from tianti.spec import TIERS, Tier
 
 LADDER = """
 name: small
@@ -64,3 +66,42 @@ def test_an_operator_without_counterpart_is_an_error(tf: Any, tmp_path: Path) ->
     with pytest.raises(StageError, match=r"LSTM.*cannot be written as a SavedModel; serve the ONNX file"):
         write_saved_model(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def with_an_lstm(release: Release, folder: Path) -> Release:
+    """The release with another edge."""
+    import torch
+
+    edge = release.package(Tier.EDGE)
+    axes = {"ids": {0: "batch", 1: "tokens"}}
+    example = (torch.ones((1, 5), dtype=torch.int64),)
+    model = export(Classic(), folder / "lstm.onnx", example, input_names=["ids"], dynamic_axes=axes)
+    package = write_package(
+        folder / "edge",
+        name=edge.manifest.name,
+        version="1",
+        labels=edge.manifest.labels,
+        max_length=8,
+        model=model,
+        tokenizer_json=edge.tokenizer_path.read_text(encoding="utf-8"),
+        goldens=[],
+        card="A test's model.",
+        architecture="Classic",
+        lineage={},
+    )
+    ids = {**release.record.packages, Tier.EDGE: package.id}
+    certificate = msgspec.structs.replace(release.record.certificate, bound=bind(ids, release.record.heads))
+    record = msgspec.structs.replace(release.record, packages=ids, certificate=certificate)
+    folders = {tier: release.package(tier).folder for tier in TIERS}
+    return write_release(folder / "with-lstm", record, {**folders, Tier.EDGE: package.folder})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_where_one_tier_cannot_be_written_none_is(tf: Any, tmp_path: Path) -> None:
+    release = with_an_lstm(make_release(tmp_path / "release"), tmp_path)
+    for _ in range(2):  # nothing is in the way of the second time
+        with pytest.raises(StageError, match="LSTM"):
+            export_saved_models(release, tmp_path / "models", TIERS)
+        assert not list((tmp_path / "models").iterdir())
+    export_saved_models(release, tmp_path / "models", (Tier.DEVICE,))
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["tiny-device"]

@@ -59,6 +59,7 @@ def run_command(ladder: Path, as_json: bool) -> None:
 )
 @click.option("--text", default="text", show_default=True, help="Name of the text column of --data.")
 @click.option("--label", default="label", show_default=True, help="Name of the label column of --data.")
+@click.option("--encoding", help="Of --data, such as gb18030; default UTF-8.")
 @click.option("--json", "as_json", is_flag=True)
 def import_command(
     source: str,
@@ -71,6 +72,7 @@ def import_command(
     data: Path | None,
     text: str,
     label: str,
+    encoding: str | None,
     as_json: bool,
 ) -> None:
     """Make a package, and with --data a ladder, of a classifier that was trained elsewhere.
@@ -82,7 +84,7 @@ def import_command(
     from tianti.store import canonical_json
 
     origin = Origin(tokenizer=tokenizer, labels=labels, max_length=max_length, pad_to=pad_to, pad_side=pad_side)
-    made = import_model(source, out, origin, data, text, label)
+    made = import_model(source, out, origin, data, text, label, encoding)
     manifest = made.package.manifest
     if as_json:
         found = {"package": made.package.id, "labels": manifest.labels, "accuracy": made.accuracy, "rows": made.rows}

@@ -1,6 +1,15 @@
 """The formats that leave this machine: ModelPackage and Release. FORMAT.md beside this file specifies both."""
 
-from tianti.package.manifest import Engine, Golden, Manifest, ModelPackage, read_package, verify_package, write_package
+from tianti.package.manifest import (
+    MODEL_FILES,
+    Engine,
+    Golden,
+    Manifest,
+    ModelPackage,
+    read_package,
+    verify_package,
+    write_package,
+)
 from tianti.package.release import (
     Release,
     ReleaseRecord,
@@ -13,6 +22,7 @@ from tianti.package.release import (
 )
 
 __all__ = [
+    "MODEL_FILES",
     "Engine",
     "Golden",
     "Manifest",

@@ -8,7 +8,7 @@ package's id is the SHA-256 of manifest.json; nothing that is not named is read.
 
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,6 +20,8 @@ MODEL_FILES = {"onnx": "onnx/model.onnx", "litert": "litert/model.tflite"}
 GOLDEN_TOLERANCE = 0.05
 Engine = Literal["onnx", "litert", "openvino"]
 """What runs a package: ONNX Runtime, LiteRT, OpenVINO."""
+# a name becomes a folder where a package is exported; ladder.yaml's own names, with a tier behind them, fit
+Name = Annotated[str, msgspec.Meta(pattern=r"^(?=.*\w)[\w.-]{1,120}\Z")]
 _REQUIRED = {"tokenizer.json", "config.json", "golden.jsonl"}
 
 
@@ -34,11 +36,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a package is: `labels` in the order of the model's outputs; `max_length` in tokens, special ones included.
 
     `format` is what the model file is; `engine` runs it: the one that the certificate was made with.
-    `lineage` maps data, spec, code and parents to their hashes.
+    `lineage` says what it was made from: the data's hash, the version of the code.
     """
 
     schema: str = SCHEMA
-    name: str
+    name: Name
     version: str
     task: str
     format: Literal["onnx", "litert"] = "onnx"
@@ -142,8 +144,8 @@ def read_package(folder: Path) -> ModelPackage:
     """Read a package's manifest; files are not hashed (see `verify_package`).
 
     Raises:
-        PackageError: there is no manifest, or it is of another schema, lacks a file, or names a path outside the
-            folder.
+        PackageError: there is no manifest, or it is malformed, of another schema, lacks a file, or names a path outside
+            the folder.
     """
     try:
         content = (folder / "manifest.json").read_bytes()

@@ -1,15 +1,21 @@
 """`tianti export`: a release's models for servers of others.
 
-Not here: making models. Invariant: a server is given the very file that the release holds, and the hash to check it by.
+Not here: making models. Invariants: a server is given the very file that the release holds, and the hash to check it
+by; where one model fails, none is written.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tianti.errors import StageError, UsageError, needs_extra
-from tianti.package import ModelPackage, Release
+import numpy as np
+from numpy.typing import NDArray
+
+from tianti.errors import UsageError, needs_extra
+from tianti.package import MODEL_FILES, ModelPackage, Release, verify_release
+from tianti.pipeline.verify import check_goldens
 from tianti.spec import Tier
-from tianti.store import sha256_file, write_atomic
+from tianti.store import write_atomic
 
 # Triton Inference Server's model configuration, docs/user_guide/model_configuration.md of its server repository.
 # No batching on the server: int8 activations are scaled over a batch, so an answer would depend on its batch mates.
@@ -32,12 +38,16 @@ def export_triton(release: Release, out: Path, tiers: tuple[Tier, ...]) -> list[
         The folder of each model.
 
     Raises:
-        UsageError: a model is not ONNX, or its folder is there already.
+        UsageError: a tier has no package, a model is not ONNX, or its folder is there already.
+        IntegrityError: the release is not what it says.
     """
-    return [_write_model(package, out / package.manifest.name) for package in _onnx_packages(release, out, tiers)]
+    return _write_all(_onnx_packages(release, out, tiers), out, _write_model)
 
 
 def _onnx_packages(release: Release, out: Path, tiers: tuple[Tier, ...]) -> list[ModelPackage]:
+    verify_release(release)
+    if missing := ", ".join(tier for tier in tiers if tier not in release.record.packages):
+        raise UsageError(f"{release.folder} has no package of {missing}; name others with --tier")
     packages = {tier: release.package(tier) for tier in tiers}
     for tier, package in packages.items():
         if package.manifest.engine != "onnx":
@@ -49,6 +59,16 @@ def _onnx_packages(release: Release, out: Path, tiers: tuple[Tier, ...]) -> list
     return list(packages.values())
 
 
+def _write_all(packages: list[ModelPackage], out: Path, write: Callable[[ModelPackage, Path], None]) -> list[Path]:
+    """Write every model to a draft, then move all of them to their places."""
+    out.mkdir(parents=True, exist_ok=True)
+    names = [package.manifest.name for package in packages]
+    with TemporaryDirectory(dir=out, prefix=".tmp-") as draft:
+        for name, package in zip(names, packages, strict=True):
+            write(package, Path(draft) / name)
+        return [(Path(draft) / name).rename(out / name) for name in names]
+
+
 def export_saved_models(release: Release, out: Path, tiers: tuple[Tier, ...]) -> list[Path]:
     """Write SavedModels as TF Serving watches them: NAME/1/saved_model.pb, labels and tokenizer in assets.extra.
 
@@ -58,52 +78,54 @@ def export_saved_models(release: Release, out: Path, tiers: tuple[Tier, ...]) ->
         The folder of each model.
 
     Raises:
-        UsageError: a model is not ONNX, or its folder is there already.
-        StageError: an operator has no counterpart, or a self-test gives something else.
+        UsageError: a tier has no package, a model is not ONNX, or its folder is there already.
+        StageError: an operator has no counterpart.
+        IntegrityError: the release is not what it says, or a SavedModel fails a self-test.
         MissingExtraError: TensorFlow is not installed.
     """
-    return [_write_saved_model(package, out / package.manifest.name) for package in _onnx_packages(release, out, tiers)]
+    return _write_all(_onnx_packages(release, out, tiers), out, _write_saved_model)
 
 
-def _write_saved_model(package: ModelPackage, folder: Path) -> Path:
+def _write_saved_model(package: ModelPackage, folder: Path) -> None:
     from tianti.compression.saved_model import write_saved_model
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".tmp-") as draft:
-        made = Path(draft) / "1"
-        write_saved_model(package.model_path, made)
-        _check_goldens(package, made)
-        write_atomic(made / "assets.extra" / "tokenizer.json", package.tokenizer_path.read_bytes())
-        write_atomic(made / "assets.extra" / "labels.txt", "".join(f"{x}\n" for x in package.manifest.labels).encode())
-        folder.mkdir()
-        made.rename(folder / "1")
-    return folder
+    made = folder / "1"
+    write_saved_model(package.model_path, made)
+    check_goldens(package, _runner(package, made), "the SavedModel")
+    write_atomic(made / "assets.extra" / "tokenizer.json", package.tokenizer_path.read_bytes())
+    write_atomic(made / "assets.extra" / "labels.txt", _label_lines(package))
 
 
-def _check_goldens(package: ModelPackage, saved_model: Path) -> None:
+def _runner(package: ModelPackage, saved_model: Path) -> Callable[[str], NDArray[np.float32]]:
     with needs_extra("keras"):
         import tensorflow as tf
     from tokenizers import Tokenizer
 
-    serve = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(saved_model))
     tokenizer = Tokenizer.from_file(str(package.tokenizer_path))
     tokenizer.enable_truncation(package.manifest.max_length)
-    for number, golden in enumerate(package.goldens(), 1):
-        ids = tf.constant([tokenizer.encode(golden.text).ids], tf.int64)
-        logits = dict(zip(package.manifest.labels, serve(input_ids=ids)["logits"].numpy()[0].tolist(), strict=True))
-        off = max(abs(logits[label] - logit) for label, logit in golden.top.items())
-        if not off <= golden.tolerance:
-            where = f"golden {number} of {package.folder}"
-            raise StageError(f"{where}: expected logits within {golden.tolerance}, the SavedModel gives {off:.3f} away")
+
+    def run(text: str) -> NDArray[np.float32]:
+        ids = tf.constant([tokenizer.encode(text).ids], tf.int64)
+        logits: NDArray[np.float32] = loaded.signatures["serving_default"](input_ids=ids)["logits"].numpy()[0]
+        return logits
+
+    return run
 
 
-def _write_model(package: ModelPackage, folder: Path) -> Path:
+def _write_model(package: ModelPackage, folder: Path) -> None:
     manifest = package.manifest
     config = _CONFIG.format(
-        package=package.id, digest=sha256_file(package.model_path), name=manifest.name, labels=len(manifest.labels)
+        package=package.id,
+        digest=manifest.files[MODEL_FILES["onnx"]].sha256,
+        name=manifest.name,
+        labels=len(manifest.labels),
     )
     write_atomic(folder / "1" / "model.onnx", package.model_path.read_bytes())
     write_atomic(folder / "tokenizer.json", package.tokenizer_path.read_bytes())
-    write_atomic(folder / "labels.txt", "".join(f"{label}\n" for label in manifest.labels).encode())
-    write_atomic(folder / "config.pbtxt", config.encode())  # last: without it the server does not see the model
-    return folder
+    write_atomic(folder / "labels.txt", _label_lines(package))
+    write_atomic(folder / "config.pbtxt", config.encode())
+
+
+def _label_lines(package: ModelPackage) -> bytes:
+    return "".join(f"{label}\n" for label in package.manifest.labels).encode()

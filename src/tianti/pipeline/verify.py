@@ -4,9 +4,12 @@ Not here: signatures (`update/`). Invariant: nothing that the release says of it
 """
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tianti.certificate import REJECTED, Answers, recheck, void_reason
 from tianti.data import read_table
@@ -88,14 +91,27 @@ def verify(
 
 
 def _run_goldens(package: ModelPackage) -> None:
-    """Run a package's self-tests on this machine's engine."""
     runtime = open_package(package)
+    check_goldens(package, lambda text: runtime.run(text).logits, "this engine")
+
+
+def check_goldens(package: ModelPackage, run: Callable[[str], NDArray[np.float32]], engine: str) -> None:
+    """Run a package's self-tests.
+
+    Args:
+        package: the tests are its own.
+        run: the logits of a text, in the order of the package's labels.
+        engine: what runs it, for the error.
+
+    Raises:
+        IntegrityError: one gives something else.
+    """
     for number, golden in enumerate(package.goldens(), 1):
-        logits = dict(zip(runtime.labels, runtime.run(golden.text).logits.tolist(), strict=True))
+        logits = dict(zip(package.manifest.labels, run(golden.text).tolist(), strict=True))
         off = max(abs(logits[label] - logit) for label, logit in golden.top.items())
         if max(logits, key=logits.__getitem__) != golden.label or not off <= golden.tolerance:
             told = f"golden {number} of {package.folder}: expected {golden.label!r} within {golden.tolerance}"
-            raise IntegrityError(f"{told}, got logits {off:.3f} away; this engine does not run the model as it must")
+            raise IntegrityError(f"{told}, got logits {off:.3f} away; {engine} does not run the model as it must")
 
 
 def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | None) -> OwnRows:

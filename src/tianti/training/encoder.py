@@ -163,7 +163,11 @@ def load_encoder(folder: Path, pad_id: int) -> Encoder:
     # eager: the fused attention of torch is many times slower backward on the CPU, and its masks do not export
     try:
         model = AutoModel.from_pretrained(
-            folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,  # None asks on stdin
+            attn_implementation="eager",
+            dtype=torch.float32,
         )
     except (OSError, ValueError) as error:
         raise SpecError(f"cloud.base: {folder} is no encoder that transformers can load: {error}") from error
