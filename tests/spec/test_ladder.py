@@ -72,6 +72,7 @@ def test_defaults_are_enough() -> None:
         (MINIMAL + "train: {from: abc}\nsearch: {minutes: 1}", "search tries others"),
         (MINIMAL + "prices: {edge: -1}", ">= 0"),
         ("name: team/intents\ndata: {train: a}", "name"),
+        ("name: ..\ndata: {train: a}", "name"),
         (MINIMAL + "certificate: {levels: [0%]}", "above 0%"),
         (MINIMAL + "certificate: {levels: [1]}", "below 100%"),
         (MINIMAL + "certificate: {risk: vibes}", "risk"),

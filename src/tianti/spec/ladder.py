@@ -28,7 +28,7 @@ _NOT_YET = {
 
 SCRATCH = "scratch"
 StudentKind = Literal["transformer", "bag", "lstm"]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{1,100}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^(?=.*\w)[\w.-]{1,100}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Price = Annotated[float, msgspec.Meta(ge=0)]
