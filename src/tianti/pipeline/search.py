@@ -9,7 +9,7 @@ chosen ladder are as honest as without a search; every candidate is kept, so a s
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate import Answers, certify, fit_head, order_points
+from tianti.certificate import Answers, LadderAnswers, certify, decide, fit_head, order_points
 from tianti.data import read_prepared
 from tianti.errors import DataError, SpecError, StoreError, TiantiError
 from tianti.pipeline.candidates import rounds
@@ -34,6 +34,8 @@ from tianti.router import choose_point
 from tianti.spec import TIERS, Role, Tier
 from tianti.spec.ladder import LadderSpec, PruneSpec, StudentSpec
 from tianti.store import ArtifactStore
+
+_DRAWS = 40
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +74,15 @@ class SearchRecord(msgspec.Struct, frozen=True):
 
 
 class _Rows(msgspec.Struct, frozen=True):
-    """The truth of the rows that choose; the first `tuning` of them are the tuning third."""
+    """The truth of the rows that choose; the first `tuning` of them are the tuning third.
+
+    `draws` [draws, certify rows] are places in them: certify rows as they might have been.
+    """
 
     truth: NDArray[np.int64]
     tuning: int
     has_out_of_scope: bool
+    draws: NDArray[np.int64]
 
 
 class _Probed(msgspec.Struct, frozen=True):
@@ -130,7 +136,7 @@ def search(
             say(f"search: {tier} {dropped[-1].name} is dropped: {error}")
             continue
         timeline += [replace(each, name=f"{each.name} ({number})") for each in done]
-        rows = _rows(folders["prepare"])
+        rows = _rows(folders["prepare"], spec.seed)
         for tier in TIERS:
             student = StudentSpec() if tier is Tier.CLOUD else trial.student_of(tier)
             found[tier].setdefault(student, _probe(trial, tier, student, folders, rows))
@@ -166,10 +172,12 @@ def _stages(spec: LadderSpec, base: Path) -> list[Stage]:
     return [*stages[: stages.index(CERTIFY)], *PROBES]
 
 
-def _rows(folder: Path) -> _Rows:
+def _rows(folder: Path, seed: int) -> _Rows:
     prepared = read_prepared(folder)
     truth = truth_of(choosing_rows(prepared), prepared.labels, prepared.out_of_scope)
-    return _Rows(truth, len(prepared.rows[Role.TUNING]), prepared.out_of_scope is not None)
+    shape = (_DRAWS, len(prepared.rows[Role.CERTIFY]))  # how many there are, and nothing else of them
+    draws = np.random.default_rng(seed).integers(len(truth), size=shape)
+    return _Rows(truth, len(prepared.rows[Role.TUNING]), prepared.out_of_scope is not None, draws)
 
 
 def _probe(spec: LadderSpec, tier: Tier, student: StudentSpec, folders: dict[str, Path], rows: _Rows) -> _Probed:
@@ -188,15 +196,28 @@ def _probe(spec: LadderSpec, tier: Tier, student: StudentSpec, folders: dict[str
 
 
 def _price(spec: LadderSpec, rows: _Rows, device: _Probed, edge: _Probed, cloud: _Probed) -> float:
-    """The expected cost of 1,000 requests at the point that these rows would certify; all to the cloud without one."""
+    """The expected cost of 1,000 requests at the point that will be served; all to the cloud where none is certified.
+
+    The points are those that the certificate will test, since tuning rows order them. Which of them it certifies is a
+    matter of luck: the cost is the mean over draws of as many rows as certify, the same draws for every pair.
+    """
     answers = {Tier.DEVICE: device.answers, Tier.EDGE: edge.answers, Tier.CLOUD: cloud.answers}
-    tuning = {tier: Answers(said.score[: rows.tuning], said.right[: rows.tuning]) for tier, said in answers.items()}
-    alphas = spec.certificate.alphas
-    points = order_points(tuning, alphas, spec.prices.edge, spec.prices.cloud)
-    proven = certify(points, answers, alphas, spec.certificate.confidence_share, out_of_scope_rows=0, bound={})
+    tuning = slice(rows.tuning)
+    points = order_points(_some(answers, tuning), spec.certificate.alphas, spec.prices.edge, spec.prices.cloud)
+    return float(np.mean([_cost(spec, points, answers, _some(answers, draw)) for draw in rows.draws]))
+
+
+def _cost(
+    spec: LadderSpec, points: Sequence[tuple[float, float]], answers: LadderAnswers, drawn: LadderAnswers
+) -> float:
+    confidence = spec.certificate.confidence_share
+    proven = certify(points, drawn, spec.certificate.alphas, confidence, out_of_scope_rows=0, bound={})
     served = choose_point(proven)
-    share = next((level.share for level in proven.levels if level.alpha == served), {Tier.CLOUD: 1.0})
-    return spec.prices.per_1000(share)
+    return spec.prices.per_1000(decide(answers, None if served is None else proven.thresholds(served)).share)
+
+
+def _some(answers: LadderAnswers, rows: slice | NDArray[np.int64]) -> LadderAnswers:
+    return {tier: Answers(said.score[rows], said.right[rows]) for tier, said in answers.items()}
 
 
 def _tried(
