@@ -42,7 +42,7 @@ data:
   test: {data}/test.jsonl.gz
   out_of_scope: oos
 cloud: {{base: {encoder_folder()}, train: {train}}}
-device: {{size: {'1.5 MB' if engine == 'onnx' else '2.5 MB'}, engine: {engine}}}
+device: {{size: {"1.5 MB" if engine == "onnx" else "2.5 MB"}, engine: {engine}}}
 """,
     )
 
