@@ -35,7 +35,7 @@ def run_seed(preset: str, name: str, seed: int, others: Path | None, said: str) 
     data = data_folder(name)
     strangers = "\n  out_of_scope: oos" if name == "clinc150_en" else ""
     unlabelled = "" if others is None else f"\n  unlabelled: {others}"
-    workspace = f"preset-{preset}-{name}-{seed}"
+    workspace = f"preset-{name}-{seed}"  # of all presets: what they share is trained once
     record, _ = build(
         workspace,
         f"""

@@ -102,3 +102,12 @@ def test_a_preset_fills_what_is_left_open_and_nothing_else() -> None:
     assert (bag.width, bag.augment) == (None, 170_000)
     batches = parse_spec(MINIMAL + "preset: quality\ncloud: {base: hf://a/b}\ndevice: {fit: {batch_size: 16}}\n").device
     assert (batches.fit.batch_size, batches.fit.epochs) == (16, 7)
+
+
+@pytest.mark.parametrize(
+    ("said", "matmul"),
+    [("", "int4"), ("engine: litert", None), ("engine: fastest", None), ("quantize: none", None)],
+)
+def test_a_preset_leaves_int4_matmuls_to_engines_and_tables_that_have_them(said: str, matmul: str | None) -> None:
+    spec = parse_spec(MINIMAL + f"preset: quality\ncloud: {{base: hf://a/b}}\ndevice: {{{said}}}\n")
+    assert spec.device.matmul == matmul

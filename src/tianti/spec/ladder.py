@@ -242,8 +242,8 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 _PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "fast": {"cloud": {"train": "fine_tune", "fit": {"epochs": 2}}, "device": {"width": 160, "augment": 60_000}},
     "quality": {
-        "cloud": {"train": "fine_tune"},
-        "device": {"width": 160, "augment": 170_000, "fit": {"epochs": 7}},
+        "cloud": {"train": "fine_tune", "fit": {"epochs": 2}},
+        "device": {"width": 184, "matmul": "int4", "augment": 170_000, "fit": {"epochs": 7}},
     },
 }
 
@@ -290,6 +290,8 @@ def _with_preset(tree: dict[str, Any]) -> dict[str, Any]:
             raise SpecError(f"preset: {tree['preset']} fine-tunes a cloud.base, got none; name one, or remove preset")
         if given.get("student", "transformer") != "transformer":
             values = {"augment": values["augment"]}  # the rest was found for a transformer
+        if given.get("engine", "onnx") != "onnx" or "quantize" in given:
+            values = {key: value for key, value in values.items() if key != "matmul"}  # it may not go with what is said
         fit = given.get("fit") or {}
         if "fit" in values and isinstance(fit, dict):
             given = {**given, "fit": {**values["fit"], **fit}}
