@@ -2,11 +2,12 @@
 
     python -m benchmarks.search [MINUTES] [SET ...]
 
-Both are built on the same rows, certified by themselves, and compared on the same test file; harm is how often a text
-that was answered below the cloud is wrong where the cloud is right. Which thresholds a few hundred certify rows allow
-is a matter of luck, so cost, cloud share and harm are means over 200 draws of as many rows from them, each with its own
-certificate; "above" is how many of those break their promise on the test file (5 % of them may). Where the search did
-not choose the most accurate device that it tried, a third ladder is that device with the edge that was chosen.
+Both are built on the same rows, certified by themselves, and compared on the same test file, as much of it out of scope
+as of the certify rows; harm is how often a text that was answered below the cloud is wrong where the cloud is right.
+Which thresholds a few hundred certify rows allow is a matter of luck, so cost, cloud share and harm are means over 200
+draws of as many rows from them, each with its own certificate; "above" is how many of those break their promise on the
+test file (5 % of them may). Where the search did not choose the most accurate device that it tried, a third ladder is
+that device with the edge that was chosen.
 """
 
 import json
@@ -75,10 +76,12 @@ def expect(folder: Path, workspace: Path, record: RunRecord) -> tuple[float, flo
     release = read_release(folder).record
     prepare = next(stage.key for stage in record.timeline if stage.name == "prepare")
     prepared = read_prepared(Workspace(workspace).store.get(prepare))  # type: ignore[arg-type]
-    certify_rows, test = (answers_of(folder, release, prepared.rows[role]) for role in (Role.CERTIFY, Role.TEST))
+    certified = prepared.rows[Role.CERTIFY]
+    tested = at_mix(prepared.rows[Role.TEST], certified, prepared.out_of_scope)
+    certify_rows, test = (answers_of(folder, release, rows) for rows in (certified, tested))
     n = len(certify_rows[Tier.CLOUD].right)
     certificate, found = release.certificate, []
-    points = [(tested.device, tested.edge) for tested in certificate.path]
+    points = [(point.device, point.edge) for point in certificate.path]
     for draw in np.random.default_rng(0).integers(n, size=(DRAWS, n)):
         some = {tier: Answers(said.score[draw], said.right[draw]) for tier, said in certify_rows.items()}
         alphas = [level.alpha for level in certificate.levels]
@@ -88,6 +91,13 @@ def expect(folder: Path, workspace: Path, record: RunRecord) -> tuple[float, flo
             (PriceSpec().per_1000(outcome.share), outcome.share[Tier.CLOUD], outcome.harm, outcome.harm > ALPHA)
         )
     return tuple(np.mean(found, axis=0).tolist())
+
+
+def at_mix(rows: Sequence[Row], like: Sequence[Row], out_of_scope: str | None) -> list[Row]:
+    """Rows with as large a share out of scope as others have: a certificate speaks of the mix that it was made with."""
+    strangers, known = [[row for row in rows if (row.label == out_of_scope) is which] for which in (True, False)]
+    share = np.mean([row.label == out_of_scope for row in like])
+    return [*known, *strangers[: round(len(known) * share / (1 - share))]]
 
 
 def answers_of(folder: Path, release: ReleaseRecord, rows: Sequence[Row]) -> LadderAnswers:
