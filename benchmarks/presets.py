@@ -4,7 +4,7 @@
 
 Accuracies are of in-scope test rows, before any rejection, of the shipped files; "float" is the device before it was
 quantised. With `unlabelled` the students also learn from the train texts of the other English sets, without their
-labels. DEVICE is more that is said of it, such as "matmul: int4". The edge is not looked at, and a bag to be quick.
+labels. DEVICE is more that is said of it, such as "matmul: int4".
 Without arguments: fast, CLINC150, 5 seeds, which takes most of an hour on two cores.
 """
 
@@ -47,7 +47,6 @@ data:
   calibration: {data}/validation.jsonl.gz
   test: {data}/test.jsonl.gz{strangers}{unlabelled}
 cloud: {{base: {encoder_folder()}}}
-edge: {{student: bag}}
 device: {{size: 1.5 MB, {said}}}
 """,
     )

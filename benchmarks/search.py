@@ -42,8 +42,6 @@ SETS = {
     "thucnews_titles_zh": "scratch",
     "shop_sentiment_zh": "scratch",
 }
-
-
 DEVICE = StudentSpec(size="1.5 MB", download="1 MB")
 
 
