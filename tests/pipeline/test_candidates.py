@@ -38,9 +38,9 @@ def test_ways_that_only_make_it_smaller_are_tried_where_that_is_what_is_short() 
     assert ways("size: 1 MB, student: bag") == set()
 
 
-def test_an_edge_cuts_the_base_down_where_there_is_one() -> None:
+def test_an_edge_cuts_the_base_down_where_there_is_one_or_is_distilled() -> None:
     based = candidates(parse_spec(MINIMAL + "cloud: {base: hf://a/b}\n"), Tier.EDGE)
-    assert [student.student for student in based] == [None, "encoder:3", "encoder:1"]
+    assert [student.student for student in based] == [None, "encoder:3", "transformer", "encoder:1"]
     scratch = candidates(parse_spec(MINIMAL), Tier.EDGE)
     assert all(student.student in (None, "transformer") for student in scratch)
 
