@@ -126,7 +126,6 @@ def add(table: Table, name: str, called: str, text: str) -> RunRecord:
     answers = {tier: Answers(said[tier].score, said[tier].right(truth)) for tier in TIERS}
     own = decide(answers, release.certificate.thresholds(ALPHA))
     expected = expect(outputs, truth, len(tuned), len(certified))
-    names = (each["name"] for tier in (Tier.DEVICE, Tier.EDGE) for each in tried(record, tier) if each["chosen"])
     table.add_row(
         name,
         called,
@@ -138,7 +137,6 @@ def add(table: Table, name: str, called: str, text: str) -> RunRecord:
         f"{own.share[Tier.CLOUD]:.1%}",
         f"{own.harm:.2%}",
         f"{record.tiers['device']['accuracy_in_scope']:.2%}",
-        "; ".join(names),
     )
     return record
 
@@ -154,29 +152,30 @@ def add_most_accurate(table: Table, name: str, searched: str, record: RunRecord)
     spec, both = parse_spec(searched), (Tier.DEVICE, Tier.EDGE)
     models = {tier: {name_of(spec, tier, each): each for each in candidates(spec, tier)} for tier in both}
     chosen = {tier: next(each["name"] for each in tried(record, tier) if each["chosen"]) for tier in both}
+    console.print(f"{name}: chosen device {chosen[Tier.DEVICE]}, edge {chosen[Tier.EDGE]}")
     for tier in both:
         best = max(tried(record, tier), key=lambda each: each["accuracy"])
         if not best["chosen"]:
             names = {**chosen, tier: best["name"]}
             text = ladder(name, None, models[Tier.EDGE][names[Tier.EDGE]], models[Tier.DEVICE][names[Tier.DEVICE]])
-            add(table, name, f"most accurate {tier}: {best['name']}", text)
+            add(table, name, f"most accurate {tier}", text)
+            console.print(f"{name}: most accurate {tier} {best['name']}")
 
 
 def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    table = Table(title=f"search of {minutes:g} minutes beside the default preset, at {ALPHA:.0%}")
+    table = Table(title=f"search of {minutes:g} minutes beside the default preset, at {ALPHA:.0%}; cost of 1,000")
     for column in (
         "data",
         "ladder",
-        "cost of 1,000",
-        "to the cloud",
+        "expected: cost",
+        "cloud",
         "harm",
         "above",
-        "as released: cost",
-        "to the cloud",
+        "released: cost",
+        "cloud",
         "harm",
-        "device on test",
-        "chosen",
+        "device, test",
     ):
         table.add_column(column)
     for name in sys.argv[2:] or SETS:
