@@ -9,6 +9,7 @@ from tianti.certificate import (
     NEVER,
     Answers,
     LadderAnswers,
+    audit_bound,
     certify,
     decide,
     order_points,
@@ -18,7 +19,7 @@ from tianti.certificate import (
     wilson,
 )
 from tianti.errors import UsageError
-from tianti.spec import Certificate, Tier
+from tianti.spec import Certificate, Risk, Tier
 from tianti.store import canonical_json
 
 ALPHAS = (0.005, 0.01, 0.02)
@@ -61,6 +62,44 @@ def test_certified_risk_holds_on_a_known_population_and_the_naive_threshold_does
     assert all(wilson(count, repetitions)[0] <= 0.05 for count in violated.values())
     assert wilson(together, repetitions)[0] <= 0.05  # all levels hold together
     assert np.mean(kept) > 0.75  # and not by giving everything to the cloud
+
+
+@pytest.mark.parametrize("risk", ["disagree", "net"])
+def test_the_other_risks_hold_too_and_their_naive_thresholds_do_not(pool: LadderAnswers, risk: Risk) -> None:
+    """Agreement stands for itself: what is right is what the cloud says."""
+    rng, repetitions, alpha = np.random.default_rng(6), 200, 0.01
+    if risk == "disagree":
+        cloud = Answers(pool[Tier.CLOUD].score, np.ones(len(pool[Tier.CLOUD].right), bool))
+        same = {tier: Answers(said.score, said.right == pool[Tier.CLOUD].right) for tier, said in pool.items()}
+        pool = {**same, Tier.CLOUD: cloud}
+    violated, violated_naively, kept = 0, 0, []
+    for _ in range(repetitions):
+        path = order_points(draw(pool, 1000, rng), (alpha,), 0.02, 0.2)
+        rows = draw(pool, 2000, rng)
+        certificate = certify(path, rows, (alpha,), 0.95, out_of_scope_rows=0, bound={}, risk=risk)
+        outcome = decide(pool, certificate.thresholds(alpha))
+        violated += outcome.risk(risk) > alpha
+        kept.append(1 - outcome.share[Tier.CLOUD])
+        lax = [point for point in path if decide(rows, point).risk(risk) <= alpha]
+        violated_naively += decide(pool, lax[-1] if lax else None).risk(risk) > alpha
+        assert recheck(certificate) == []
+    assert wilson(violated, repetitions)[0] <= 0.05
+    assert violated_naively >= 0.2 * repetitions
+    assert np.mean(kept) > 0.6
+
+
+def test_audits_are_compared_with_what_was_counted_of_disagreement(pool: LadderAnswers) -> None:
+    rng = np.random.default_rng(7)
+    rows, path = draw(pool, 2000, rng), order_points(draw(pool, 1000, rng), ALPHAS, 0.02, 0.2)
+    same = {tier: Answers(said.score, said.right == rows[Tier.CLOUD].right) for tier, said in rows.items()}
+    agreeing = {**same, Tier.CLOUD: Answers(rows[Tier.CLOUD].score, np.ones(2000, bool))}
+    certificate = certify(path, rows, ALPHAS, 0.95, out_of_scope_rows=0, bound={}, agreeing=agreeing)
+    bound = audit_bound(certificate, 0.01)
+    share = decide(agreeing, certificate.thresholds(0.01)).harm
+    assert bound is not None and share < bound < 3 * share
+    assert audit_bound(certificate, 0.03) is None  # no such level
+    assert audit_bound(prove(rows, path), 0.01) is None  # nothing was counted
+    assert audit_bound(msgspec.structs.replace(certificate, risk="disagree"), 0.01) == 0.01
 
 
 def test_a_risk_just_above_alpha_everywhere_is_certified_at_most_delta_of_the_time() -> None:

@@ -30,7 +30,7 @@ def record(*levels: dict[str, Any], void: str | None = None, confidence: float =
         cached=[],
         release="0" * 64,
         tiers=dict.fromkeys(TIERS, figures),
-        certificate={"confidence": confidence, "void": void, "levels": list(levels)},
+        certificate={"risk": "harm", "confidence": confidence, "void": void, "levels": list(levels)},
         served=next((each["alpha"] for each in levels if each["certified"]), None),
         prices={"edge": 0.02, "cloud": 0.2},
         timeline=[],
@@ -55,7 +55,7 @@ def test_a_void_certificate_is_said_first(tmp_path: Path, capsys: pytest.Capture
 def test_too_few_rows_and_too_much_harm_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "300 certify rows would do" in said(record(level(0.01, 0, certified=False, rows=300)), tmp_path, capsys)
     harmful = said(record(level(0.01, 0, certified=False)), tmp_path, capsys)
-    assert "too much harm" in harmful and "None" not in harmful
+    assert "risked too much" in harmful and "None" not in harmful
 
 
 def test_runs_are_compared_level_by_level(capsys: pytest.CaptureFixture[str]) -> None:

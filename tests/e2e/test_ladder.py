@@ -12,7 +12,7 @@ from tianti.cli.progress import Quiet
 from tianti.data.sample.generate import sample_rows
 from tianti.device import load
 from tianti.errors import DataError, GateError, IntegrityError, SpecError, UsageError
-from tianti.package import find_release
+from tianti.package import find_release, read_release
 from tianti.pipeline import RunRecord, Workspace
 from tianti.pipeline.build import build_ladder
 from tianti.pipeline.profiling import profile_apart
@@ -218,3 +218,23 @@ def test_a_stage_and_a_student_of_ones_own(built: tuple[Path, RunRecord]) -> Non
     own = build_ladder(write_ladder(folder, student='"own_student:build"', stages=stages), Quiet())
     assert "prepare+own_stage.drop_short" in [done.name for done in own.timeline]
     assert own.tiers["device"]["package"] != record.tiers["device"]["package"]
+
+
+@pytest.mark.parametrize("risk", ["disagree", "net"])
+def test_another_risk_is_certified_measured_and_verified(built: tuple[Path, RunRecord], risk: str) -> None:
+    folder, harm = built
+    path = write_ladder(folder, stages=f"certificate: {{risk: {risk}, levels: [2%, 5%]}}")
+    record = build_ladder(path, Quiet())
+    release = Workspace(folder).releases / record.release
+    certificate = read_release(release).record.certificate
+    assert (record.certificate["risk"], certificate.risk) == (risk, risk)
+    assert record.release != harm.release
+    level = record.certificate["levels"][-1]
+    assert level["certified"] and level["share"]["cloud"] < 1
+    compared = level["test_risk"] - level["test_harm"]
+    assert compared >= 0 if risk == "disagree" else compared <= 0
+    found = verify(release, folder / "test.jsonl")
+    assert f"({risk}, 95% confidence, all together)" in "\n".join(found.lines())
+    assert found.own is not None and found.own.levels[-1].test_risk == level["test_risk"]
+    page = Workspace(folder).report_path(record.run).read_text(encoding="utf-8")
+    assert f"{risk} on test" in page

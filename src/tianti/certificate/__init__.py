@@ -4,13 +4,14 @@ Not here: models, files, or which rung answers a request (`router`).
 Invariant: numpy only, for the device reads scores with it; a row that orders or fits never certifies.
 """
 
-from tianti.certificate.answers import NEVER, Answers, LadderAnswers, Outcome, decide
-from tianti.certificate.certify import certify, recheck, void_reason
+from tianti.certificate.answers import NEVER, Answers, LadderAnswers, Outcome, agreement, decide, judged, some
+from tianti.certificate.certify import audit_bound, certify, recheck, void_reason
 from tianti.certificate.counts import smallest_n, wilson
 from tianti.certificate.curves import Reliability, rejected_share, reliability, risk_coverage
 from tianti.certificate.head import fit_head
 from tianti.certificate.path import order_points
 from tianti.certificate.score import FEATURES, REJECTED, UNUSABLE, Reading, Readings, read, read_many
+from tianti.certificate.watch import Watch
 
 __all__ = [
     "FEATURES",
@@ -23,9 +24,13 @@ __all__ = [
     "Reading",
     "Readings",
     "Reliability",
+    "Watch",
+    "agreement",
+    "audit_bound",
     "certify",
     "decide",
     "fit_head",
+    "judged",
     "order_points",
     "read",
     "read_many",
@@ -34,6 +39,7 @@ __all__ = [
     "reliability",
     "risk_coverage",
     "smallest_n",
+    "some",
     "void_reason",
     "wilson",
 ]

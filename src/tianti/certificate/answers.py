@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.spec import Tier
+from tianti.certificate.score import Readings
+from tianti.spec import Risk, Tier
 
 NEVER = 2.0
 """A threshold that no score reaches."""
@@ -27,11 +28,33 @@ LadderAnswers = Mapping[Tier, Answers]
 """The same rows on every tier."""
 
 
+def some(answers: LadderAnswers, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> LadderAnswers:
+    """The answers on these rows."""
+    return {tier: Answers(said.score[rows], said.right[rows]) for tier, said in answers.items()}
+
+
+def agreement(said: Mapping[Tier, Readings]) -> LadderAnswers:
+    """Every tier's answers, right where they are the cloud's; what the cloud cannot read is no disagreement."""
+    cloud = said[Tier.CLOUD].index
+    return {tier: Answers(readings.score, readings.right(cloud)) for tier, readings in said.items()}
+
+
+def judged(said: Mapping[Tier, Readings], truth: NDArray[np.int64], risk: Risk) -> LadderAnswers:
+    """Every tier's answers as a risk sees them; truth [rows] as in `Readings.right`, not looked at for "disagree"."""
+    if risk == "disagree":
+        return agreement(said)
+    return {tier: Answers(readings.score, readings.right(truth)) for tier, readings in said.items()}
+
+
 class Outcome(NamedTuple):
-    """What n rows come to. `harmful`: answered below the cloud and wrong, where the cloud is right."""
+    """What n rows come to.
+
+    `harmful`: answered below the cloud and wrong, where the cloud is right; `helpful`: right, where the cloud is wrong.
+    """
 
     n: int
     harmful: int
+    helpful: int
     accuracy: float
     share: dict[Tier, float]
 
@@ -39,6 +62,15 @@ class Outcome(NamedTuple):
     def harm(self) -> float:
         """Share of all rows with a harmful answer: what a certificate bounds."""
         return self.harmful / max(self.n, 1)
+
+    def risk(self, kind: Risk) -> float:
+        """What a certificate of this kind bounds; "disagree" needs `decide` to have seen agreement."""
+        return self.net if kind == "net" else self.harm
+
+    @property
+    def net(self) -> float:
+        """How much less accurate than the cloud alone, as a share of all rows; negative where more accurate."""
+        return (self.harmful - self.helpful) / max(self.n, 1)
 
 
 def harm_of(answers: LadderAnswers, tier: Tier) -> NDArray[np.bool_]:
@@ -56,4 +88,5 @@ def decide(answers: LadderAnswers, thresholds: tuple[float, float] | None) -> Ou
     n, at_device, at_edge = len(right), int(on_device.sum()), int(on_edge.sum())
     rows = max(n, 1)
     share = {Tier.DEVICE: at_device / rows, Tier.EDGE: at_edge / rows, Tier.CLOUD: 1 - (at_device + at_edge) / rows}
-    return Outcome(n, int((cloud.right & ~right).sum()), int(right.sum()) / rows, share)
+    harmful, helpful = int((cloud.right & ~right).sum()), int((right & ~cloud.right).sum())
+    return Outcome(n, harmful, helpful, int(right.sum()) / rows, share)

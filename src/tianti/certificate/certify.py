@@ -1,18 +1,19 @@
 """Certify operating points: Learn-then-Test over a fixed path, and everything that reads a certificate back.
 
-Angelopoulos et al. 2021 (Learn then Test): points are tested in an order fixed beforehand, each by an exact binomial
-test on certify rows, until the first that fails; the last accepted one may be used, with no price for the number
-tested. Each of m levels is tested at delta / m, so that all of them hold together.
+Angelopoulos et al. 2021 (Learn then Test): points are tested in an order fixed beforehand, each on certify rows, until
+the first that fails; the last accepted one may be used, with no price for the number tested. Harm and disagreement are
+counts, which the exact binomial test judges; net loss, which is -1, 0 or 1 a row, has an exact test too (`net_p`).
+Each of m levels is tested at delta / m, so that all of them hold together.
 Not here: choosing the order (`path`), which has seen only tuning rows.
 Invariant: what a level may claim follows from the certificate's own `path`, `n` and `confidence`; `recheck` shows it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tianti.certificate.answers import LadderAnswers, decide
-from tianti.certificate.counts import binomial_cdf, same_share_p, smallest_n
+from tianti.certificate.counts import binomial_cdf, net_p, same_share_p, smallest_n, smallest_net_n, upper_bound
 from tianti.errors import UsageError
-from tianti.spec import Certificate, Level, Tested, Tier
+from tianti.spec import Certificate, Level, Risk, Tested, Tier
 
 VOID_BELOW_P = 0.001
 """A share of out-of-scope rows as unlike the assumed one as this makes a certificate void."""
@@ -25,8 +26,20 @@ def certify(
     confidence: float,
     out_of_scope_rows: int,
     bound: Mapping[str, str],
+    risk: Risk = "harm",
+    agreeing: LadderAnswers | None = None,
 ) -> Certificate:
     """Test `points`, in their order, on the certify rows, `out_of_scope_rows` of which are out of scope.
+
+    Args:
+        points: (device, edge) thresholds, strict to lax; certify rows had no part in them.
+        answers: of the certify rows; what is right is what the cloud says where `risk` is "disagree" (`agreement`).
+        alphas: the levels.
+        confidence: with which all of them hold together.
+        out_of_scope_rows: how many of the certify rows are.
+        bound: what the statement is about, by hash.
+        risk: what is bounded.
+        agreeing: the same rows by agreement with the cloud, which audits will be compared with.
 
     Raises:
         UsageError: an alpha or the confidence is not between 0 and 1, or a threshold would admit a score of 0.0.
@@ -36,15 +49,15 @@ def certify(
     if not all(threshold > 0.0 for point in points for threshold in point):
         raise UsageError("expected thresholds above 0: a score of 0.0 means that there is no answer")
     n = len(answers[Tier.CLOUD].right)
-    path = tuple(Tested(device=p[0], edge=p[1], harmful=decide(answers, p).harmful) for p in points)
+    path = tuple(_test(point, answers, answers if risk == "disagree" else agreeing) for point in points)
     unique = sorted(set(alphas))
     levels = []
     for alpha in unique:
-        point, rows_needed = _claim(path, n, alpha, _delta_each(confidence, len(unique)))
+        point, rows_needed = _claim(path, n, alpha, _delta_each(confidence, len(unique)), risk)
         share = decide(answers, None if point is None else points[point]).share
         levels.append(Level(alpha=alpha, point=point, share=share, rows_needed=rows_needed))
     return Certificate(
-        risk="harm",
+        risk=risk,
         confidence=confidence,
         n=n,
         path=path,
@@ -58,14 +71,49 @@ def _delta_each(confidence: float, levels: int) -> float:
     return round(1.0 - confidence, 12) / levels  # rounded: 1 - 0.95 leaves something behind in binary
 
 
-def _claim(path: Sequence[Tested], n: int, alpha: float, delta: float) -> tuple[int | None, int | None]:
+def _test(point: tuple[float, float], answers: LadderAnswers, agreeing: LadderAnswers | None) -> Tested:
+    outcome = decide(answers, point)
+    return Tested(
+        device=point[0],
+        edge=point[1],
+        harmful=outcome.harmful,
+        helpful=outcome.helpful,
+        disagreeing=None if agreeing is None else decide(agreeing, point).harmful,
+    )
+
+
+def _claim(path: Sequence[Tested], n: int, alpha: float, delta: float, risk: Risk) -> tuple[int | None, int | None]:
     """The last point accepted at one alpha, and, where too few rows are to blame for there being none, how many do."""
-    p_value = binomial_cdf(n, alpha)
-    accepted = next((i for i, tested in enumerate(path) if p_value[tested.harmful] > delta), len(path))
+    p_value = _net_p(n, alpha) if risk == "net" else _harm_p(n, alpha)
+    accepted = next((i for i, tested in enumerate(path) if p_value(tested) > delta), len(path))
     if accepted:
         return accepted - 1, None
-    needed = smallest_n(alpha, delta)
+    needed = smallest_net_n(alpha, delta) if risk == "net" else smallest_n(alpha, delta)
     return None, needed if n < needed else None
+
+
+def _harm_p(n: int, alpha: float) -> Callable[[Tested], float]:
+    cdf = binomial_cdf(n, alpha)
+    return lambda tested: float(cdf[tested.harmful])
+
+
+def _net_p(n: int, alpha: float) -> Callable[[Tested], float]:
+    return lambda tested: net_p(tested.harmful, tested.helpful, n, alpha)
+
+
+def audit_bound(certificate: Certificate, alpha: float) -> float | None:
+    """The share of requests that the level answers otherwise than the cloud, at most; None where nothing is known.
+
+    Audits see no truth, only what the cloud says. The bound has the level's own confidence (Clopper and Pearson 1934).
+    """
+    level = next((level for level in certificate.levels if level.alpha == alpha), None)
+    if level is None or level.point is None:
+        return None
+    if certificate.risk == "disagree":
+        return alpha
+    disagreeing = certificate.path[level.point].disagreeing
+    delta = _delta_each(certificate.confidence, len(certificate.levels))
+    return None if disagreeing is None else upper_bound(disagreeing, certificate.n, delta)
 
 
 def recheck(certificate: Certificate) -> list[str]:
@@ -74,25 +122,32 @@ def recheck(certificate: Certificate) -> list[str]:
     if not 0.0 < certificate.confidence < 1.0 or n < 0:
         return [f"expected a confidence between 0 and 1 and rows, got {certificate.confidence} and {n}"]
     wrong = [
-        f"point {i}: expected 0 to {n} harmful and thresholds above 0, got {tested}"
+        f"point {i}: expected counts among {n} rows and thresholds above 0, got {tested}"
         for i, tested in enumerate(certificate.path)
-        if not (0 <= tested.harmful <= n and tested.device > 0.0 and tested.edge > 0.0)
+        if not (_are_counts(tested, n) and tested.device > 0.0 and tested.edge > 0.0)
     ]
     if wrong:
         return wrong
     if len({level.alpha for level in levels}) < len(levels):
         wrong.append("expected each alpha once")
+    delta = _delta_each(certificate.confidence, max(len(levels), 1))
     for level in levels:
         if not 0.0 < level.alpha < 1.0:
             wrong.append(f"expected alphas between 0 and 1, got {level.alpha}")
             continue
-        claim = _claim(certificate.path, n, level.alpha, _delta_each(certificate.confidence, len(levels)))
+        claim = _claim(certificate.path, n, level.alpha, delta, certificate.risk)
         if (level.point, level.rows_needed) != claim:
             wrong.append(
                 f"alpha {level.alpha:.2%}: the counts allow point {claim[0]} (rows needed: {claim[1]}), "
                 f"the certificate says {level.point} ({level.rows_needed})"
             )
     return wrong
+
+
+def _are_counts(tested: Tested, n: int) -> bool:
+    return min(tested.harmful, tested.helpful, tested.disagreeing or 0) >= 0 and (
+        max(tested.harmful + tested.helpful, tested.disagreeing or 0) <= n
+    )
 
 
 def void_reason(certificate: Certificate, out_of_scope_rows: int, n: int) -> str | None:

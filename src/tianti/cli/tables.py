@@ -23,10 +23,12 @@ _WORDS = {
         "device": "device",
         "edge": "edge",
         "cloud": "cloud",
-        "certified": "Certified, for requests like the calibration rows: answers given below the cloud cost at most "
-        "{alpha} of its accuracy ({confidence} confidence).",
+        "certified": "Certified, for requests like the calibration rows: {risk} ({confidence} confidence).",
+        "harm": "answers given below the cloud cost at most {alpha} of its accuracy",
+        "disagree": "answers given below the cloud differ from its own for at most {alpha} of all requests",
+        "net": "answers given below the cloud cost at most {alpha} of its accuracy, gains set against losses",
         "none": "Not certifiable with these rows: all goes to the cloud. {rows} certify rows would do.",
-        "harmful": "Not certifiable: even the strictest point did too much harm, so all goes to the cloud.",
+        "harmful": "Not certifiable: even the strictest point risked too much, so all goes to the cloud.",
         "void": "The certificate does not speak about these test rows: {why}.",
         "saves": "Saves {share} of the all-cloud price: {cost:.3f} instead of {all:.3f} per 1,000 requests, "
         "assuming edge {edge:g} and cloud {cloud:g} per 1,000.",
@@ -42,9 +44,12 @@ _WORDS = {
         "device": "端 device",
         "edge": "边 edge",
         "cloud": "云 cloud",
-        "certified": "证书：对与校准数据同类的请求，云以下作答最多损失云端准确率的 {alpha}（置信度 {confidence}）。",
+        "certified": "证书：对与校准数据同类的请求，{risk}（置信度 {confidence}）。",
+        "harm": "云以下作答最多损失云端准确率的 {alpha}",
+        "disagree": "云以下的答案与云不同的，至多占全部请求的 {alpha}",
+        "net": "云以下作答得失相抵，最多损失云端准确率的 {alpha}",
         "none": "这些数据不足以认证：全部交给云。需要 {rows} 行认证数据。",
-        "harmful": "无法认证：最严格的工作点伤害仍然过大，全部交给云。",
+        "harmful": "无法认证：最严格的工作点风险仍然过大，全部交给云。",
         "void": "证书不适用于这些测试数据：{why}。",
         "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}"
         "（假定每千次单价：边 {edge:g}，云 {cloud:g}）。",
@@ -93,9 +98,10 @@ def _sentences(record: RunRecord, level: dict[str, Any], words: dict[str, str]) 
     prices, cost = record.prices, level["cost_per_1000"]
     saved = 1 - cost / prices["cloud"] if prices["cloud"] else 0.0
     confidence = percent(record.certificate["confidence"])
+    risk = words[record.certificate["risk"]].format(alpha=percent(level["alpha"]))
     return [
         *([words["void"].format(why=void)] if void else []),
-        words["certified"].format(alpha=percent(level["alpha"]), confidence=confidence),
+        words["certified"].format(risk=risk, confidence=confidence),
         words["saves"].format(share=f"{saved:.0%}", cost=cost, all=prices["cloud"], **prices),
     ]
 

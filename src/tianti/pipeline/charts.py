@@ -125,12 +125,12 @@ def _risk_coverage(axes: Axes, evaluation: Evaluation) -> None:
         figures = evaluation.tiers[tier]
         axes.plot(figures.coverage, figures.risk, color=_COLOURS[tier], label=tier.value)
     for number, level in enumerate(level for level in evaluation.levels if level.certified):
-        point = level.share[Tier.DEVICE] + level.share[Tier.EDGE], level.test_harm
+        point = level.share[Tier.DEVICE] + level.share[Tier.EDGE], level.test_risk
         axes.plot(*point, marker="D", color="#c1443c", linestyle="none")
         offset, side = ((-5, 3), "right") if number == 0 else ((5, 3), "left")  # the first two are often close
         axes.annotate(percent(level.alpha), point, xytext=offset, textcoords="offset points", ha=side)
     axes.set_xlabel("share answered (red: below the cloud, at a certified level)")
-    axes.set_ylabel("wrong (red: harm), share of all")
+    axes.set_ylabel("wrong (red: what is certified), share of all")
     axes.legend(frameon=False)
 
 

@@ -5,7 +5,7 @@ Not here: computing any of it (`stages`). Invariant: every figure is of the ship
 
 import msgspec
 
-from tianti.spec import Tier
+from tianti.spec import Risk, Tier
 
 
 class Reliability(msgspec.Struct, frozen=True):
@@ -65,6 +65,7 @@ class LevelEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     share: dict[Tier, float]
     test_n: int
     test_harm: float
+    test_risk: float  # of the certificate's kind
     test_accuracy: float
     cost_per_1000: float
 
@@ -88,6 +89,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     out_of_scope: int
     tiers: dict[Tier, TierEvaluation]
+    risk: Risk
     levels: list[LevelEvaluation]
     served: float | None
     slices: list[SliceEvaluation]

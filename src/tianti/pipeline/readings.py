@@ -33,6 +33,10 @@ class Outputs:
     unknown: NDArray[np.int64]
     truncated: NDArray[np.bool_]
 
+    def some(self, rows: slice) -> "Outputs":
+        """What it said of these rows."""
+        return Outputs(self.logits[rows], self.tokens[rows], self.unknown[rows], self.truncated[rows])
+
     def read(self, head: ScoreHead) -> Readings:
         """Label and score of every row."""
         return read_many(head, self.logits, self.tokens, self.unknown)

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate import Answers, LadderAnswers, certify, decide, fit_head, order_points
+from tianti.certificate import LadderAnswers, Readings, certify, decide, judged, order_points, some
 from tianti.data import read_prepared
 from tianti.errors import DataError, SpecError, StoreError, TiantiError
 from tianti.pipeline.candidates import rounds
@@ -27,7 +27,7 @@ from tianti.pipeline.profiling import Costs
 from tianti.pipeline.readings import truth_of
 from tianti.pipeline.run import Listener, run_stages
 from tianti.pipeline.stages import ladder_stages
-from tianti.pipeline.stages.certify import CERTIFY
+from tianti.pipeline.stages.certify import CERTIFY, fit_heads
 from tianti.pipeline.stages.measure import read_costs
 from tianti.pipeline.stages.probe import PROBES, choosing_rows, read_probe
 from tianti.router import choose_point
@@ -86,11 +86,10 @@ class _Rows(msgspec.Struct, frozen=True):
 
 
 class _Probed(msgspec.Struct, frozen=True):
-    """A candidate's answers [rows] on the rows that choose, its labels, and what it costs."""
+    """What a candidate says on the rows that choose, and what it costs."""
 
     student: StudentSpec
-    answers: Answers
-    index: NDArray[np.int64]
+    said: Readings
     costs: Costs
     missed: list[Missed]
 
@@ -137,9 +136,8 @@ def search(
             continue
         timeline += [replace(each, name=f"{each.name} ({number})") for each in done]
         rows = _rows(folders["prepare"], spec.seed)
-        for tier in TIERS:
-            student = StudentSpec() if tier is Tier.CLOUD else trial.student_of(tier)
-            found[tier].setdefault(student, _probe(trial, tier, student, folders, rows))
+        for tier, probed in _probe(trial, folders, rows).items():
+            found[tier].setdefault(probed.student, probed)
     (cloud,) = found[Tier.CLOUD].values()
     devices, edges = (list(found[tier].values()) for tier in (Tier.DEVICE, Tier.EDGE))
     fitting = [[each for each in probed if not each.missed] for probed in (devices, edges)]
@@ -152,7 +150,7 @@ def search(
     device, edge = min(priced, key=priced.__getitem__)
     chosen = msgspec.structs.replace(spec, device=device, edge=edge)
     tried = [
-        _tried(spec, tier, probed, cloud, [cost for pair, cost in priced.items() if pair[side] == student], pick)
+        _tried(spec, tier, probed, cloud, rows, [cost for pair, cost in priced.items() if pair[side] == student], pick)
         for side, (tier, pick) in enumerate(((Tier.DEVICE, device), (Tier.EDGE, edge)))
         for student, probed in found[tier].items()
     ]
@@ -180,19 +178,17 @@ def _rows(folder: Path, seed: int) -> _Rows:
     return _Rows(truth, len(prepared.rows[Role.TUNING]), prepared.out_of_scope is not None, draws)
 
 
-def _probe(spec: LadderSpec, tier: Tier, student: StudentSpec, folders: dict[str, Path], rows: _Rows) -> _Probed:
-    outputs, costs = read_probe(folders[f"probe-{tier}"]), read_costs(folders[f"measure-{tier}"])
-    tuning = slice(rows.tuning)
-    head = fit_head(
-        outputs.logits[tuning],
-        outputs.tokens[tuning],
-        outputs.unknown[tuning],
-        rows.truth[tuning],
-        rows.has_out_of_scope,
-    )
-    said = outputs.read(head)
-    missed = [] if tier is Tier.CLOUD else missed_budgets(tier, spec.student_of(tier), costs)
-    return _Probed(student, Answers(said.score, said.right(rows.truth)), said.index, costs, missed)
+def _probe(spec: LadderSpec, folders: dict[str, Path], rows: _Rows) -> dict[Tier, _Probed]:
+    outputs = {tier: read_probe(folders[f"probe-{tier}"]) for tier in TIERS}
+    tuning = {tier: said.some(slice(rows.tuning)) for tier, said in outputs.items()}
+    heads = fit_heads(tuning, rows.truth[: rows.tuning], spec.certificate.risk, rows.has_out_of_scope)
+    probed = {}
+    for tier in TIERS:
+        costs = read_costs(folders[f"measure-{tier}"])
+        student = StudentSpec() if tier is Tier.CLOUD else spec.student_of(tier)
+        missed = [] if tier is Tier.CLOUD else missed_budgets(tier, student, costs)
+        probed[tier] = _Probed(student, outputs[tier].read(heads[tier]), costs, missed)
+    return probed
 
 
 def _price(spec: LadderSpec, rows: _Rows, device: _Probed, edge: _Probed, cloud: _Probed) -> float:
@@ -201,33 +197,37 @@ def _price(spec: LadderSpec, rows: _Rows, device: _Probed, edge: _Probed, cloud:
     The points are those that the certificate will test, since tuning rows order them. Which of them it certifies is a
     matter of luck: the cost is the mean over draws of as many rows as certify, the same draws for every pair.
     """
-    answers = {Tier.DEVICE: device.answers, Tier.EDGE: edge.answers, Tier.CLOUD: cloud.answers}
+    said = {Tier.DEVICE: device.said, Tier.EDGE: edge.said, Tier.CLOUD: cloud.said}
+    answers = judged(said, rows.truth, spec.certificate.risk)
     tuning = slice(rows.tuning)
-    points = order_points(_some(answers, tuning), spec.certificate.alphas, spec.prices.edge, spec.prices.cloud)
-    return float(np.mean([_cost(spec, points, answers, _some(answers, draw)) for draw in rows.draws]))
+    points = order_points(some(answers, tuning), spec.certificate.alphas, spec.prices.edge, spec.prices.cloud)
+    return float(np.mean([_cost(spec, points, answers, some(answers, draw)) for draw in rows.draws]))
 
 
 def _cost(
     spec: LadderSpec, points: Sequence[tuple[float, float]], answers: LadderAnswers, drawn: LadderAnswers
 ) -> float:
     confidence = spec.certificate.confidence_share
-    proven = certify(points, drawn, spec.certificate.alphas, confidence, out_of_scope_rows=0, bound={})
+    risk = spec.certificate.risk
+    proven = certify(points, drawn, spec.certificate.alphas, confidence, out_of_scope_rows=0, bound={}, risk=risk)
     served = choose_point(proven)
     return spec.prices.per_1000(decide(answers, None if served is None else proven.thresholds(served)).share)
 
 
-def _some(answers: LadderAnswers, rows: slice | NDArray[np.int64]) -> LadderAnswers:
-    return {tier: Answers(said.score[rows], said.right[rows]) for tier, said in answers.items()}
-
-
 def _tried(
-    spec: LadderSpec, tier: Tier, probed: _Probed, cloud: _Probed, costs: list[float], pick: StudentSpec
+    spec: LadderSpec,
+    tier: Tier,
+    probed: _Probed,
+    cloud: _Probed,
+    rows: _Rows,
+    costs: list[float],
+    pick: StudentSpec,
 ) -> Tried:
     return Tried(
         tier=tier,
         name=name_of(spec, tier, probed.student),
-        accuracy=float(probed.answers.right.mean()),
-        agreement=float((probed.index == cloud.index).mean()),
+        accuracy=float(probed.said.right(rows.truth).mean()),
+        agreement=float(probed.said.right(cloud.said.index).mean()),
         costs=probed.costs,
         missed=[missed.words for missed in probed.missed],
         cost_per_1000=None if probed.missed else min(costs, default=None),

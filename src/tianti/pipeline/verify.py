@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate import REJECTED, Answers, recheck, void_reason
+from tianti.certificate import REJECTED, recheck, void_reason
 from tianti.data import read_table
 from tianti.data.read import Columns
 from tianti.errors import DataError, IntegrityError, UsageError
@@ -20,7 +20,7 @@ from tianti.pipeline.evaluation import LevelEvaluation
 from tianti.pipeline.readings import UNKNOWN, run_package, truth_of
 from tianti.pipeline.stages.evaluate import evaluate_levels
 from tianti.runtimes import open_package
-from tianti.spec import TIERS, percent
+from tianti.spec import TIERS, Risk, percent
 from tianti.spec.ladder import PriceSpec
 
 
@@ -39,6 +39,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     release: str
     confidence: float
     certify_rows: int
+    risk: Risk
     certified: tuple[float, ...]
     own: OwnRows | None
 
@@ -49,7 +50,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             f"release {self.release}",
             "files: every hash is as named, every self-test gives what it must on this machine",
             f"certificate: recomputed from {self.certify_rows} rows",
-            f"certified levels: {levels} ({percent(self.confidence)} confidence, all together)",
+            f"certified levels: {levels} ({self.risk}, {percent(self.confidence)} confidence, all together)",
         ]
         if self.own is None:
             return found
@@ -59,8 +60,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         for level in self.own.levels:
             where = ", ".join(f"{tier} {level.share[tier]:.1%}" for tier in TIERS)
             what = "certified" if level.certified else "not certified, all to the cloud"
-            risk = f"harm {level.test_harm:.2%}, accuracy {level.test_accuracy:.1%}"
-            found.append(f"  at {percent(level.alpha)} ({what}): {risk}; {where}")
+            risked = f"{self.risk} {level.test_risk:.2%}, accuracy {level.test_accuracy:.1%}"
+            found.append(f"  at {percent(level.alpha)} ({what}): {risked}; {where}")
         return found
 
 
@@ -85,6 +86,7 @@ def verify(
         release=release.id,
         confidence=certificate.confidence,
         certify_rows=certificate.n,
+        risk=certificate.risk,
         certified=certificate.certified_alphas,
         own=None if data is None else _own_rows(release, data, Columns(text=text, label=label), encoding),
     )
@@ -125,15 +127,12 @@ def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | No
         near = difflib.get_close_matches(strangers[0], record.labels, n=1)
         cure = f"did you mean {near[0]!r}?" if near else "name the column of the labels, or leave those rows out"
         raise DataError(f"{data}: label {strangers[0]!r} is not one of the release's ({len(strangers)} such); {cure}")
-    answers = {}
-    for tier in TIERS:
-        outputs = run_package(release.package(tier).folder, [row.text for row in rows])
-        said = outputs.read(record.heads[tier])
-        answers[tier] = Answers(said.score, said.right(truth))
+    texts = [row.text for row in rows]
+    said = {tier: run_package(release.package(tier).folder, texts).read(record.heads[tier]) for tier in TIERS}
     outside = int((truth == REJECTED).sum())
     return OwnRows(
         n=len(rows),
         out_of_scope_share=outside / len(rows),
         void=void_reason(record.certificate, outside, len(rows)),
-        levels=evaluate_levels(record.certificate, answers, PriceSpec(**record.prices)),
+        levels=evaluate_levels(record.certificate, said, truth, PriceSpec(**record.prices)),
     )

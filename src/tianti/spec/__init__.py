@@ -1,6 +1,6 @@
 """What is asked (LadderSpec) and what travels (Request, Prediction, Decision, Certificate)."""
 
-from tianti.spec.certificate import Certificate, Level, ScoreHead, Tested
+from tianti.spec.certificate import Certificate, Level, Risk, ScoreHead, Tested
 from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Tier
 from tianti.spec.units import percent
 
@@ -13,6 +13,7 @@ __all__ = [
     "Prediction",
     "Reason",
     "Request",
+    "Risk",
     "Role",
     "ScoreHead",
     "Tested",

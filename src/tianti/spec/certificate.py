@@ -11,6 +11,13 @@ import msgspec
 
 from tianti.spec.records import Tier
 
+Risk = Literal["harm", "disagree", "net"]
+"""What a certificate bounds, as a share of all requests, each of which the lower tiers answered:
+
+harm: wrongly, where the cloud is right. disagree: otherwise than the cloud (needs no labels). net: harm less the share
+that they answered rightly where the cloud is wrong, so what accuracy falls by. net <= harm <= disagree.
+"""
+
 
 class ScoreHead(msgspec.Struct, frozen=True, kw_only=True):
     """Turns one row of logits into (label, score). Fitted on tuning rows only.
@@ -26,14 +33,18 @@ class ScoreHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tested(msgspec.Struct, frozen=True, kw_only=True):
-    """One joint point of the path: thresholds and the harmful answers counted among the n certify rows.
+    """One joint point of the path: thresholds and what was counted among the n certify rows.
 
-    A tier answers when its score >= its threshold.
+    A tier answers when its score >= its threshold. `harmful`: answered below the cloud, wrong where the cloud is right
+    (risk `disagree`: otherwise than the cloud); `helpful`: right where the cloud is wrong; `disagreeing`: otherwise
+    than the cloud, which audits compare with.
     """
 
     device: float
     edge: float
     harmful: int
+    helpful: int = 0
+    disagreeing: int | None = None
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +61,13 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """ "Answers given below the cloud cost at most alpha of its accuracy, with confidence `confidence`."
+    """ "The risk of answers given below the cloud is at most alpha, with confidence `confidence`."
 
     All levels hold together. `path` was ordered on tuning rows, then tested in that order on `n` certify rows.
     `bound` maps what the statement is about (packages, heads, rows of each role) to its SHA-256.
     """
 
-    risk: Literal["harm"]
+    risk: Risk
     confidence: float
     n: int
     path: tuple[Tested, ...]

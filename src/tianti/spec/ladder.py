@@ -16,6 +16,7 @@ import yaml
 
 from tianti.errors import SpecError
 from tianti.spec import units
+from tianti.spec.certificate import Risk
 from tianti.spec.records import Tier
 
 _NOT_YET = {
@@ -147,7 +148,7 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The accuracy statement: risk, levels (alphas) and the confidence at which all of them hold together."""
 
-    risk: Literal["harm"] = "harm"
+    risk: Risk = "harm"
     levels: tuple[str | float, ...] = ("0.5%", "1%", "2%")
     confidence: str | float = "95%"
 

@@ -3,16 +3,19 @@
 Not here: the statistics (`certificate`). Invariant: certify rows are read here and for nothing else.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from tianti.certificate import Answers, LadderAnswers, certify, fit_head, order_points
+from tianti.certificate import agreement, certify, fit_head, judged, order_points
 from tianti.data import Prepared, read_prepared, row_key
 from tianti.package import bind, read_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.readings import Outputs, run_package, truth_of
-from tianti.spec import TIERS, Certificate, Role, ScoreHead, Tier
+from tianti.spec import TIERS, Certificate, Risk, Role, ScoreHead, Tier
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
@@ -26,20 +29,19 @@ def run(context: StageContext) -> None:
     packages = {tier: context.inputs[f"package-{tier}"] for tier in TIERS}
     tuning = _run_all(packages, prepared, Role.TUNING, context)
     proving = _run_all(packages, prepared, Role.CERTIFY, context)
-    truth = truth_of(prepared.rows[Role.TUNING], prepared.labels, prepared.out_of_scope)
-    heads = {
-        tier: fit_head(said.logits, said.tokens, said.unknown, truth, prepared.out_of_scope is not None)
-        for tier, said in tuning.items()
-    }
-    alphas, prices = spec.certificate.alphas, spec.prices
-    points = order_points(_answers(tuning, heads, prepared, Role.TUNING), alphas, prices.edge, prices.cloud)
+    risk, alphas, prices = spec.certificate.risk, spec.certificate.alphas, spec.prices
+    heads = fit_heads(tuning, _truth(prepared, Role.TUNING), risk, prepared.out_of_scope is not None)
+    tuned, proven = ({tier: said[tier].read(heads[tier]) for tier in TIERS} for said in (tuning, proving))
+    points = order_points(judged(tuned, _truth(prepared, Role.TUNING), risk), alphas, prices.edge, prices.cloud)
     certificate = certify(
         points,
-        _answers(proving, heads, prepared, Role.CERTIFY),
+        judged(proven, _truth(prepared, Role.CERTIFY), risk),
         alphas,
         spec.certificate.confidence_share,
         out_of_scope_rows=sum(row.label == prepared.out_of_scope for row in prepared.rows[Role.CERTIFY]),
         bound=_bound(packages, heads, prepared),
+        risk=risk,
+        agreeing=agreement(proven),
     )
     write_atomic(context.out / CERTIFICATE, canonical_json(certificate))
     write_atomic(context.out / HEADS, canonical_json(heads))
@@ -57,12 +59,23 @@ def _run_all(packages: dict[Tier, Path], prepared: Prepared, role: Role, context
     return {tier: run_package(folder, texts, context.progress) for tier, folder in packages.items()}
 
 
-def _answers(
-    outputs: dict[Tier, Outputs], heads: dict[Tier, ScoreHead], prepared: Prepared, role: Role
-) -> LadderAnswers:
-    truth = truth_of(prepared.rows[role], prepared.labels, prepared.out_of_scope)
-    said = {tier: outputs[tier].read(heads[tier]) for tier in TIERS}
-    return {tier: Answers(readings.score, readings.right(truth)) for tier, readings in said.items()}
+def fit_heads(
+    tuning: Mapping[Tier, Outputs], truth: NDArray[np.int64], risk: Risk, has_out_of_scope: bool
+) -> dict[Tier, ScoreHead]:
+    """The heads of all tiers; those below the cloud learn when they agree with it where that is the risk."""
+    cloud = _fit_head(tuning[Tier.CLOUD], truth, has_out_of_scope)
+    if risk == "disagree":
+        truth = tuning[Tier.CLOUD].read(cloud).index
+    below = (Tier.DEVICE, Tier.EDGE)
+    return {Tier.CLOUD: cloud, **{tier: _fit_head(tuning[tier], truth, has_out_of_scope) for tier in below}}
+
+
+def _fit_head(said: Outputs, truth: NDArray[np.int64], has_out_of_scope: bool) -> ScoreHead:
+    return fit_head(said.logits, said.tokens, said.unknown, truth, has_out_of_scope)
+
+
+def _truth(prepared: Prepared, role: Role) -> NDArray[np.int64]:
+    return truth_of(prepared.rows[role], prepared.labels, prepared.out_of_scope)
 
 
 def _bound(packages: dict[Tier, Path], heads: dict[Tier, ScoreHead], prepared: Prepared) -> dict[str, str]:

@@ -4,6 +4,7 @@ Not here: gates (`gates`), pictures (`report`). Invariant: nothing is chosen on 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from tianti.certificate import (
     REJECTED,
-    Answers,
     LadderAnswers,
     Readings,
     decide,
+    judged,
     rejected_share,
     reliability,
     risk_coverage,
+    some,
     void_reason,
 )
 from tianti.data import Prepared, read_prepared
@@ -38,7 +40,7 @@ from tianti.pipeline.stages.certify import read_certificate
 from tianti.pipeline.stages.compress import PARITY
 from tianti.pipeline.stages.measure import read_costs
 from tianti.router import choose_point
-from tianti.spec import TIERS, Certificate, Role
+from tianti.spec import TIERS, Certificate, Role, Tier
 from tianti.spec.ladder import LadderSpec, PriceSpec
 from tianti.store import canonical_json, write_atomic
 
@@ -54,15 +56,16 @@ def run(context: StageContext) -> None:
     certificate, heads = read_certificate(context.inputs["certify"])
     rows = prepared.rows[Role.TEST]
     truth = truth_of(rows, prepared.labels, prepared.out_of_scope)
-    answers, tiers = {}, {}
+    readings, tiers = {}, {}
     for tier in TIERS:
         folder = context.inputs[f"package-{tier}"]
         outputs = run_package(folder, [row.text for row in rows], context.progress)
         said = outputs.read(heads[tier])
-        answers[tier] = Answers(said.score, said.right(truth))
+        readings[tier] = said
         costs = read_costs(context.inputs[f"measure-{tier}"])
         parity = msgspec.json.decode((context.inputs[f"compress-{tier}"] / PARITY).read_bytes())
         tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared, costs, parity)
+    answers = judged(readings, truth, "harm")
     served = choose_point(certificate)
     thresholds = None if served is None else certificate.thresholds(served)
     outside = int((truth == REJECTED).sum())
@@ -70,7 +73,8 @@ def run(context: StageContext) -> None:
         n=len(rows),
         out_of_scope=outside,
         tiers=tiers,
-        levels=evaluate_levels(certificate, answers, context.spec.prices),
+        risk=certificate.risk,
+        levels=evaluate_levels(certificate, readings, truth, context.spec.prices),
         served=served,
         slices=_slices(prepared, context.spec.evaluate.slices, answers, thresholds),
         cloud_cost_per_1000=context.spec.prices.cloud,
@@ -84,11 +88,15 @@ def read_evaluation(folder: Path) -> Evaluation:
     return msgspec.json.decode((folder / EVALUATION).read_bytes(), type=Evaluation)
 
 
-def evaluate_levels(certificate: Certificate, answers: LadderAnswers, prices: PriceSpec) -> list[LevelEvaluation]:
+def evaluate_levels(
+    certificate: Certificate, said: Mapping[Tier, Readings], truth: NDArray[np.int64], prices: PriceSpec
+) -> list[LevelEvaluation]:
     """What the ladder does on these rows at each level; everything goes to the cloud where none is certified."""
-    found = []
+    found, risk = [], certificate.risk
     for level in certificate.levels:
-        outcome = decide(answers, certificate.thresholds(level.alpha))
+        thresholds = certificate.thresholds(level.alpha)
+        outcome = decide(judged(said, truth, "harm"), thresholds)
+        risked = decide(judged(said, truth, risk), thresholds)
         found.append(
             LevelEvaluation(
                 alpha=level.alpha,
@@ -97,6 +105,7 @@ def evaluate_levels(certificate: Certificate, answers: LadderAnswers, prices: Pr
                 share=outcome.share,
                 test_n=outcome.n,
                 test_harm=outcome.harm,
+                test_risk=risked.risk(risk),
                 test_accuracy=outcome.accuracy,
                 cost_per_1000=prices.per_1000(outcome.share),
             )
@@ -142,9 +151,7 @@ def _slices(
     for column in columns:
         values = np.array([row.group.get(column, "") for row in rows])
         for value in sorted(set(values.tolist())):
-            here = values == value
-            part = {tier: Answers(said.score[here], said.right[here]) for tier, said in answers.items()}
-            outcome = decide(part, thresholds)
+            outcome = decide(some(answers, values == value), thresholds)
             found.append(SliceEvaluation(column=column, value=value, n=outcome.n, accuracy=outcome.accuracy))
     return found
 
