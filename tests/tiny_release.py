@@ -25,6 +25,7 @@ WORDS = {
 }
 OUT_OF_SCOPE = "other"
 ALPHA = 0.01
+PRICES = {"edge": 0.02, "cloud": 0.2}
 THRESHOLD = 0.5
 _SURE = 8.0  # logit of a known word for its label, so that its margin is about 1
 
@@ -54,7 +55,7 @@ def make_release(
         risk="harm",
         confidence=0.95,
         n=1000,
-        path=(Tested(device=THRESHOLD, edge=THRESHOLD, harmful=0),),
+        path=(Tested(device=THRESHOLD, edge=THRESHOLD, harmful=0, disagreeing=0),),
         levels=(level,),
         out_of_scope_share=0.1,
         bound=bind(ids, heads),
@@ -66,6 +67,7 @@ def make_release(
         packages=ids,
         heads=heads,
         certificate=certificate,
+        prices=PRICES,
     )
     return write_release(folder / "release", record, packages)
 

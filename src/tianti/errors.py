@@ -12,7 +12,8 @@
     ├── StageError                 a pipeline stage failed or broke its contract
     ├── RunError                   a package could not be run, or its output is not usable
     └── UpstreamError              a higher tier did not answer
-        └── DeadlineError          not within the request's deadline
+        ├── DeadlineError          not within the request's deadline
+        └── BusyError              it is out or has as much under way as it can take: not asked
 
 Not here: HTTP status codes and exit handling, which belong to `serving` and `cli`.
 Invariant: a message says what was expected, what was found, and the cure.
@@ -72,6 +73,10 @@ class UpstreamError(TiantiError):
 
 class DeadlineError(UpstreamError):
     """A higher tier did not answer within the deadline."""
+
+
+class BusyError(UpstreamError):
+    """A higher tier is out, or has as much under way as it can take; it was not asked."""
 
 
 @contextmanager

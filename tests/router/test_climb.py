@@ -24,7 +24,14 @@ def terms(tier: Tier = Tier.DEVICE, *, threshold: float = 0.5, covered: bool = T
 
 
 def ways(*open_: bool) -> list[SimpleNamespace]:
-    return [SimpleNamespace(name=f"way{index}", is_open=is_open) for index, is_open in enumerate(open_)]
+    return [
+        SimpleNamespace(
+            name=f"way{index}",
+            refusal=lambda _remaining_s, is_open=is_open: Reason.BREAKER_OPEN if is_open else None,
+            retry_in_s=lambda _attempt: None,
+        )
+        for index, is_open in enumerate(open_)
+    ]
 
 
 def drive(

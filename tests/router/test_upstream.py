@@ -29,7 +29,7 @@ async def live_through(
     remotes: list[FakeRemote], *, until_s: float = 60.0, every_s: float = 0.1, breaker: type[Breaker] = Breaker
 ) -> list[tuple[float, float, Prediction]]:
     """A request every so often: (when it came, how long it took, its answer)."""
-    upstreams = [Upstream(remote, now_s) for remote in remotes]
+    upstreams = [Upstream(remote, now_s, jitter=lambda: 0.5) for remote in remotes]
     for upstream in upstreams:
         upstream._breaker = breaker()
     answers: list[tuple[float, float, Prediction]] = []
@@ -122,11 +122,89 @@ def test_one_short_deadline_does_not_keep_others_from_a_healthy_node() -> None:
         upstreams = [Upstream(FakeRemote(delay_s=0.05), now_s)]
         for _ in range(FAILURES):
             assert (await predict(upstreams, deadline_s=0.02)).decision.reason is Reason.DEADLINE
-        assert upstreams[0].is_open
+        assert upstreams[0].refusal(1.0) is Reason.BREAKER_OPEN
         await asyncio.sleep(0.01)
         return [await predict(upstreams)]
 
     assert run(scene())[0].tier is Tier.CLOUD
+
+
+def test_one_failure_is_tried_again_within_the_deadline() -> None:
+    cloud = FakeRemote(down_s=(0.0, 0.001))
+    (answer,) = [answer for _, _, answer in run(live_through([cloud], until_s=0.05))]
+    assert (answer.tier, answer.decision.degraded) == (Tier.CLOUD, False)
+    assert answer.decision.tiers_tried == ("device", "cloud", "cloud")
+    assert len(cloud.asked) == 2
+
+
+def test_retries_of_a_flapping_node_stay_in_their_budget_and_nothing_is_late() -> None:
+    """Down for 30 ms of every 200: a breaker alone would see single failures only."""
+
+    class Flapping(FakeRemote):
+        async def _respond(self, delay_s: float) -> None:
+            self.down_s = (now_s(), now_s() + 1) if now_s() % 0.2 < 0.03 else (0.0, 0.0)
+            await super()._respond(delay_s)
+
+    cloud = Flapping(delay_s=0.01)
+    answers = run(live_through([cloud], until_s=100.0, every_s=0.013))
+    assert max(took_s for _, took_s, _ in answers) <= DEADLINE_S
+    retried = len(cloud.asked) - sum(answer.decision.tiers_tried != ("device",) for _, _, answer in answers)
+    assert 0 < retried <= 10 + 0.1 * len(answers)
+
+
+def test_a_load_step_past_what_a_node_can_do_is_refused_at_once_and_not_queued() -> None:
+    """Four at a time, 50 ms each: 80 a second. 240 a second are asked for from the tenth second to the fortieth."""
+
+    class Four(FakeRemote):
+        busy_until_s = [0.0] * 4
+
+        async def _respond(self, delay_s: float) -> None:
+            slot = self.busy_until_s.index(min(self.busy_until_s))
+            self.busy_until_s[slot] = max(self.busy_until_s[slot], now_s()) + delay_s
+            await asyncio.sleep(self.busy_until_s[slot] - now_s())
+
+    async def scene() -> list[tuple[float, float, Prediction]]:
+        upstream, answers = Upstream(Four(delay_s=0.05), now_s), []
+
+        async def one(came_s: float) -> None:
+            answer = await predict([upstream])
+            answers.append((came_s, now_s() - came_s, answer))
+
+        async with asyncio.TaskGroup() as group:
+            while now_s() < 50.0:
+                group.create_task(one(now_s()))
+                await asyncio.sleep(1 / 240 if 10.0 <= now_s() < 40.0 else 1 / 40)
+        await upstream.aclose()
+        return answers
+
+    answers = run(scene())
+    assert max(took_s for _, took_s, _ in answers) <= DEADLINE_S
+    step = [(took_s, answer) for came_s, took_s, answer in answers if 15.0 <= came_s < 40.0]
+    above = [took_s for took_s, answer in step if answer.tier is Tier.CLOUD]
+    refused = [took_s for took_s, answer in step if answer.decision.reason is Reason.BUSY]
+    assert len(above) > 0.8 * 80 * 25  # the node is kept busy
+    assert len(refused) > 0.8 * 160 * 25 and max(refused) == 0.0
+    after = [answer for came_s, _, answer in answers if came_s > 45.0]
+    assert all(answer.tier is Tier.CLOUD for answer in after)
+
+
+def test_a_node_that_is_always_too_slow_is_not_waited_for() -> None:
+    slow = FakeRemote(delay_s=0.4)
+
+    async def scene() -> list[float]:
+        upstream, took = Upstream(slow, now_s), []
+        for _ in range(25):  # a long deadline shows how slow it is
+            await predict([upstream], deadline_s=2.0)
+        for _ in range(20):
+            began_s = now_s()
+            assert (await predict([upstream], deadline_s=0.2)).decision.reason is Reason.DEADLINE
+            took.append(now_s() - began_s)
+        await asyncio.sleep(31.0)  # and after a while it is tried again
+        await predict([upstream], deadline_s=0.2)
+        return took
+
+    assert max(run(scene())) == 0.0
+    assert len(slow.asked) == 26
 
 
 def test_what_goes_up_carries_the_time_that_is_left() -> None:

@@ -37,7 +37,7 @@ def predict_command(
     from tianti.package import find_release
 
     folder = find_release(release, releases_folder())
-    with load(folder, upstream=list(upstream), point=point, deadline_ms=deadline_ms) as ladder:
+    with load(folder, upstream=list(upstream), point=point, deadline_ms=deadline_ms, audits=0.0) as ladder:
         for line in _texts(text):
             _print_answer(line, ladder.predict(line), as_json)
 
@@ -63,9 +63,29 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
 @click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", "-p", type=int, default=8080, show_default=True, help="0 takes a free one.")
-def serve_command(tier: str, release: tuple[str, ...], upstream: tuple[str, ...], host: str, port: int) -> None:
-    """Run one node: Open Inference Protocol v2 over HTTP."""
+@click.option("--point", type=float, help="The alpha to answer under; must be certified.  [default: 0.01 or nearest]")
+@click.option("--laxest", type=float, help="Up to which certified alpha load or budget may move it.  [default: not]")
+@click.option("--per-day", type=float, help="Money for higher tiers in any 24 hours, at the release's prices.")
+@click.option(
+    "--audits", type=float, default=0.02, show_default=True, help="Share of requests compared with the cloud."
+)
+def serve_command(
+    tier: str,
+    release: tuple[str, ...],
+    upstream: tuple[str, ...],
+    host: str,
+    port: int,
+    point: float | None,
+    laxest: float | None,
+    per_day: float | None,
+    audits: float,
+) -> None:
+    """Run one node: Open Inference Protocol v2 over HTTP.
+
+    Point, laxest, per-day and audits are for requests that enter the ladder here; GET /status says what came of them.
+    """
     from tianti.package import find_release
+    from tianti.router import Policy
     from tianti.serving import serve
 
     folders = [find_release(name, releases_folder()) for name in release]
@@ -76,6 +96,7 @@ def serve_command(tier: str, release: tuple[str, ...], upstream: tuple[str, ...]
         host=host,
         port=port,
         on_ready=lambda url: click.echo(f"{tier} ready on {url}"),
+        policy=Policy(point=point, laxest=laxest, per_day=per_day, audits=audits),
     )
 
 

@@ -8,14 +8,27 @@ network library.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tianti.device.background import Background
 from tianti.errors import RunError, UsageError
 from tianti.package import find_release, read_release
-from tianti.router import Answer, Node, check_point, conclude, connect, follow
+from tianti.router import (
+    AUDITS,
+    Answer,
+    Ask,
+    Auditor,
+    Node,
+    Outcome,
+    Policy,
+    Status,
+    Terms,
+    conclude,
+    connect,
+    follow,
+)
 from tianti.spec import Prediction, Reason, Request, Tier
 
 if TYPE_CHECKING:
@@ -31,6 +44,7 @@ class _Climbing(NamedTuple):
 
     future: "Future[Prediction]"
     here: Answer | RunError
+    terms: Terms
     started_s: float
 
 
@@ -40,6 +54,9 @@ def load(
     *,
     tier: Tier = Tier.DEVICE,
     point: float | None = None,
+    laxest: float | None = None,
+    per_day: float | None = None,
+    audits: float = AUDITS,
     deadline_ms: float = 500.0,
 ) -> "Ladder":
     """Make a release ready to answer.
@@ -49,6 +66,10 @@ def load(
         upstream: URL of the next higher node; of several, each is asked where those before it are out.
         tier: the tier whose model runs here.
         point: the alpha to answer under; default: 1 % if certified, else the nearest below, else the smallest.
+        laxest: up to which certified alpha load, budget or the program's own pressure may move the point; default: it
+            stays. An alarm of the audits moves it to a stricter one in any case.
+        per_day: money for higher tiers in any 24 hours, at the release's prices; what is past it is answered here.
+        audits: share of texts whose answer is compared with the cloud's, later and unseen: 0 for none.
         deadline_ms: within which every text is answered, counted from its `predict`.
 
     Raises:
@@ -58,10 +79,9 @@ def load(
     if not 0.0 < deadline_ms < float("inf"):
         raise UsageError(f"deadline_ms: expected milliseconds above 0, got {deadline_ms}")
     found = read_release(find_release(str(release), _RELEASES))
-    if point is not None:
-        check_point(found.record.certificate, point)
     urls = [upstream] if isinstance(upstream, str) else list(upstream or ())
-    return Ladder(Node(found, tier, connect(urls, found.record.name)), point, deadline_ms)
+    policy = Policy(point=point, laxest=laxest, per_day=per_day, audits=audits)
+    return Ladder(Node(found, tier, connect(urls, found.record.name), policy=policy), deadline_ms)
 
 
 class Ladder:
@@ -70,10 +90,9 @@ class Ladder:
     A context manager, `with` and `async with`; `close` it otherwise.
     """
 
-    def __init__(self, node: Node, point: float | None, deadline_ms: float) -> None:
+    def __init__(self, node: Node, deadline_ms: float) -> None:
         self._node = node
-        # all requests are alike but for their text, so what they are answered under is found once
-        self._terms = node.terms(point, deadline_ms)
+        self._auditor = Auditor(node)
         self._deadline_ms = deadline_ms
         self._background = Background()
         self._closed = False
@@ -136,6 +155,20 @@ class Ladder:
 
         return await asyncio.gather(*map(one, texts))
 
+    def status(self) -> Status:
+        """The point in use and why, who answered how often, and what audits have found."""
+        return self._node.control.status()
+
+    def press(self, name: str, pressure: float) -> None:
+        """Tell of pressure on the program's own side, such as `battery` or `heat`: 0 = none, 1 = all that there is.
+
+        Where `laxest` allows it, lasting pressure moves to a certified point that asks less of higher tiers.
+
+        Raises:
+            UsageError: it is not from 0 to 1.
+        """
+        self._node.control.press(name, pressure)
+
     def close(self) -> None:
         """End the private thread, if there is one; what is climbing is answered here. Closing twice does no harm."""
         self._closed = True
@@ -147,21 +180,32 @@ class Ladder:
         started_s = node.clock()
         if self._closed:
             raise UsageError("this ladder is closed; load the release again")
+        terms, audited = node.entry_terms(self._deadline_ms, started_s), node.control.coin()
         here = node.answer(text)
-        steps = node.climb(here, self._terms, started_s)
+        steps = node.climb(here, terms, started_s)
         try:
             ask = next(steps)
         except StopIteration as done:
-            return done.value
+            prediction: Prediction = done.value
+            if audited and node.upstreams:
+                self._background.submit(self._auditor.begin(text, prediction))
+            return prediction
         request = Request(
             text=text,
             release=node.release,
-            point=self._terms.point,
+            point=terms.point,
             passed_by=node.tier,
             deadline_ms=self._deadline_ms,
         )
-        climbing = follow(steps, ask, request, node.upstreams, node.clock)
-        return _Climbing(self._background.submit(climbing), here, started_s)
+        return _Climbing(self._background.submit(self._climb(steps, ask, request, audited)), here, terms, started_s)
+
+    async def _climb(
+        self, steps: Generator[Ask, Outcome, Prediction], ask: Ask, request: Request, audited: bool
+    ) -> Prediction:
+        prediction = await follow(steps, ask, request, self._node.upstreams, self._node.clock)
+        if audited:
+            await self._auditor.begin(request.text, prediction)
+        return prediction
 
     def _wait(self, step: _Climbing) -> Prediction:
         from concurrent.futures import CancelledError
@@ -177,14 +221,17 @@ class Ladder:
 
     def _patience_s(self, step: _Climbing) -> float:
         """The climb keeps its deadline itself; half of the reserve later, its thread is not getting the processor."""
-        until_s = step.started_s + self._terms.deadline_s - self._terms.reserve_s / 2
+        until_s = step.started_s + step.terms.deadline_s - step.terms.reserve_s / 2
         return max(until_s - self._node.clock(), 0.0)
 
     def _give_up(self, step: _Climbing, reason: Reason) -> Prediction:
         elapsed_s = self._node.clock() - step.started_s
-        return conclude(step.here, self._terms, reason, (self._node.tier,), elapsed_s)
+        prediction = conclude(step.here, step.terms, reason, (self._node.tier,), elapsed_s)
+        self._node.control.answered(prediction)
+        return prediction
 
     async def _close_upstreams(self) -> None:
+        await self._auditor.aclose()
         for upstream in self._node.upstreams:
             await upstream.aclose()
 

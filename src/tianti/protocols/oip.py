@@ -2,7 +2,8 @@
 
 Sections in comments are those of the specification, `inference_rest.md` of kserve/open-inference-protocol (2.0).
 A batch of n texts is one BYTES tensor `text` [n]; a release's id is the protocol's model version. `release`, `point`,
-`passed_by` (the tier that was not sure enough) and `deadline_ms` are request parameters.
+`passed_by` (the tier that was not sure enough), `deadline_ms` and `audit` (the cloud is to answer) are request
+parameters.
 
 Not here: sockets, HTTP statuses (`serving`, `runtimes.remote`); binary tensors.
 Invariant: what is malformed is a UsageError that says what was expected; what is decoded is within the limits below.
@@ -41,6 +42,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     point: float | None = None
     passed_by: Tier | None = None
     deadline_ms: float | None = None
+    audit: bool = False
     id: str | None = None
     outputs: tuple[str, ...] = ()
 
@@ -70,6 +72,7 @@ class _Parameters(msgspec.Struct, omit_defaults=True):
     point: float | None = None
     passed_by: Tier | None = None
     deadline_ms: float | None = None
+    audit: bool = False
 
 
 class _Request(msgspec.Struct, omit_defaults=True):  # "Inference Request JSON Object"
@@ -116,7 +119,7 @@ def encode_request(request: InferRequest) -> bytes:
         _Request(
             inputs=[_Input("text", [len(texts)], "BYTES", texts)],
             id=request.id,
-            parameters=_Parameters(request.release, request.point, request.passed_by, request.deadline_ms),
+            parameters=_Parameters(**{name: getattr(request, name) for name in _Parameters.__struct_fields__}),
             outputs=[_Named(name) for name in request.outputs],
         )
     )
@@ -145,6 +148,7 @@ def decode_request(body: bytes) -> InferRequest:
         point=parameters.point,
         passed_by=parameters.passed_by,
         deadline_ms=parameters.deadline_ms,
+        audit=parameters.audit,
         id=found.id,
         outputs=outputs,
     )

@@ -9,16 +9,18 @@ Invariants: an answer kept because a higher tier was out of reach is `degraded`,
 that cannot be used (NaN, engine failure) is never given; every node of a ladder runs this same code.
 """
 
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from tianti.errors import DeadlineError, RunError, UpstreamError
+from tianti.errors import BusyError, DeadlineError, RunError, UpstreamError
 from tianti.spec import DEGRADED, Decision, Prediction, Reason, Tier
 
 _RESERVE_SHARE = 0.08  # 40 ms of the default 500: two cores shared by five busy processes were late by 22
 _MIN_RESERVE_S = 0.003
+_TRIES = 3  # of every way, while its retry budget and the deadline last
 
 
 class Answer(NamedTuple):
@@ -58,17 +60,21 @@ class Way(Protocol):
         """What `tiers_tried` calls it when it fails, since its tier is then not known."""
         ...
 
-    @property
-    def is_open(self) -> bool:
-        """Its breaker is open: do not ask."""
+    def refusal(self, remaining_s: float) -> Reason | None:
+        """Why it is not to be asked now: it is out, busy, or seldom answers within this time. None: ask."""
+        ...
+
+    def retry_in_s(self, attempt: int) -> float | None:
+        """How long to wait before another try, the first of which is 1; None: no more."""
         ...
 
 
 class Ask(NamedTuple):
-    """Ask this way (an index); the outcome must be there within `remaining_s`."""
+    """Ask this way (an index) after `wait_s`; the outcome must be there within `remaining_s`, waiting included."""
 
     way: int
     remaining_s: float
+    wait_s: float = 0.0
 
 
 class Outcome(NamedTuple):
@@ -79,9 +85,22 @@ class Outcome(NamedTuple):
 
 
 def climb(
-    here: Answer | RunError, terms: Terms, ways: Sequence[Way], started_s: float, now_s: float
+    here: Answer | RunError,
+    terms: Terms,
+    ways: Sequence[Way],
+    started_s: float,
+    now_s: float,
+    may_spend: Callable[[], bool] = lambda: True,
 ) -> Generator[Ask, Outcome, Prediction]:
     """Keep the local answer or ask the ways in order, skipping those that are out.
+
+    Args:
+        here: what the local model says.
+        terms: what it is answered under.
+        ways: higher nodes, the nearest first.
+        started_s: when the request came.
+        now_s: the time.
+        may_spend: is there money for asking? Called once, and only where somebody would be asked.
 
     Raises:
         RunError: the local model failed, and nobody higher answered.
@@ -92,20 +111,34 @@ def climb(
         if here.score >= terms.threshold:
             return conclude(here, terms, Reason.SCORE, (terms.tier,), now_s - started_s)
     tried: tuple[str, ...] = (terms.tier,)
-    reason = Reason.BREAKER_OPEN if ways else Reason.NO_UPSTREAM
+    if ways and not may_spend():
+        return conclude(here, terms, Reason.BUDGET, tried, now_s - started_s)
+    failed = refused = None
     until_s = started_s + terms.deadline_s - terms.reserve_s
-    for index, way in enumerate(ways):
+    turns = deque((index, 0) for index in range(len(ways)))
+    while turns:
+        index, attempt = turns.popleft()
+        way = ways[index]
         if now_s >= until_s:
-            reason = Reason.DEADLINE
+            failed = Reason.DEADLINE
             break
-        if way.is_open:
+        if (why := way.refusal(until_s - now_s)) is not None:
+            refused = refused or why
             continue
-        result, now_s = yield Ask(index, until_s - now_s)
+        wait_s = way.retry_in_s(attempt) if attempt else 0.0
+        if wait_s is None or now_s + wait_s >= until_s:
+            continue
+        result, now_s = yield Ask(index, until_s - now_s, wait_s)
         if isinstance(result, Prediction):
             return _passed_on(result, terms, tried, now_s - started_s)
+        if isinstance(result, BusyError):  # not asked again: that would be a queue
+            refused = refused or way.refusal(until_s - now_s) or Reason.BUSY
+            continue
         tried = (*tried, way.name)
-        reason = Reason.DEADLINE if isinstance(result, DeadlineError) else Reason.UPSTREAM_DOWN
-    return conclude(here, terms, reason, tried, now_s - started_s)
+        failed = Reason.DEADLINE if isinstance(result, DeadlineError) else Reason.UPSTREAM_DOWN
+        if attempt + 1 < _TRIES:
+            turns.append((index, attempt + 1))
+    return conclude(here, terms, failed or refused or Reason.NO_UPSTREAM, tried, now_s - started_s)
 
 
 def conclude(

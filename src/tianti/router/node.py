@@ -7,16 +7,19 @@ Invariant: a package is verified against its release before its first answer.
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from tianti.certificate import UNUSABLE, read
+from tianti.certificate import NEVER, UNUSABLE, read
 from tianti.errors import RunError, UsageError
 from tianti.package import Release, check_binding, verify_package
 from tianti.protocols.oip import MAX_TEXT_CHARS
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb
+from tianti.router.control import Control, Policy
 from tianti.router.policy import bind_point, choose_point, threshold_of
 from tianti.router.upstream import Upstream
 from tianti.runtimes import open_package
 from tianti.spec import Prediction, Tier
 from tianti.store import canonical_json, sha256_bytes
+
+_CHOSEN_FOR_S = 0.1
 
 
 class Node:
@@ -33,6 +36,7 @@ class Node:
         tier: Tier,
         upstreams: Sequence[Upstream] = (),
         clock: Callable[[], float] = time.perf_counter,
+        policy: Policy | None = None,
     ) -> None:
         record = release.record
         if tier not in record.packages:
@@ -49,30 +53,57 @@ class Node:
         self.certificate = record.certificate
         self.upstreams = upstreams
         self.clock = clock
+        self.control = Control(record.certificate, policy or Policy(), record.prices, clock())
+        self._entering: tuple[float, float, int, Terms | None] = (0.0, 0.0, 0, None)
         self._certificate_id = sha256_bytes(canonical_json(record.certificate))
         self._head = record.heads[tier]
         self._out_of_scope = record.out_of_scope or ""
         self._runtime = open_package(package)
 
+    def entry_terms(self, deadline_ms: float, now_s: float) -> Terms:
+        """What a request is answered under that enters the ladder here: the point is this node's choice.
+
+        It is chosen ten times a second and after an alarm, and found in between: requests are alike but for their text.
+        """
+        chosen_s, asked_ms, alarms, terms = self._entering
+        fresh = chosen_s <= now_s < chosen_s + _CHOSEN_FOR_S and alarms == self.control.alarms
+        if terms is None or asked_ms != deadline_ms or not fresh:
+            load = max((upstream.use for upstream in self.upstreams), default=0.0)
+            point, stands = self.control.point(load, now_s)
+            terms = self._make_terms(point, deadline_ms, covered=stands and self.tier is not Tier.EDGE)
+            self._entering = (now_s, deadline_ms, self.control.alarms, terms)
+        return terms
+
     def terms(
-        self, point: float | None, deadline_ms: float, *, passed_by: Tier | None = None, known: bool = True
+        self,
+        point: float | None,
+        deadline_ms: float,
+        *,
+        passed_by: Tier | None = None,
+        known: bool = True,
+        audit: bool = False,
     ) -> Terms:
-        """What a request is answered under.
+        """What a request is answered under that comes from below, or whose client chose the point.
 
         Args:
-            point: the alpha that was asked for; None: this node chooses.
+            point: the alpha that was asked for; None: nothing was certified below.
             deadline_ms: counted from the request's arrival.
             passed_by: the tier below that was not sure enough. The certified points are joint, so an edge that is asked
                 first answers by its threshold, but is not covered: it also answers what the device would have kept.
             known: this node has the release that the request names.
+            audit: only the cloud is to answer.
         """
         bound = choose_point(self.certificate) if point is None else bind_point(self.certificate, point)
+        covered = known and (self.tier is not Tier.EDGE or passed_by is Tier.DEVICE)
+        return self._make_terms(bound, deadline_ms, covered, NEVER if audit else None)
+
+    def _make_terms(self, point: float | None, deadline_ms: float, covered: bool, only: float | None = None) -> Terms:
         return Terms(
             tier=self.tier,
-            threshold=threshold_of(self.certificate, self.tier, bound),
-            point=bound,
+            threshold=threshold_of(self.certificate, self.tier, point) if only is None else only,
+            point=point,
             certificate=self._certificate_id,
-            covered=known and bound is not None and (self.tier is not Tier.EDGE or passed_by is Tier.DEVICE),
+            covered=covered and point is not None,
             deadline_s=deadline_ms / 1e3,
         )
 
@@ -99,6 +130,21 @@ class Node:
         scores = dict(zip(self.labels, reading.probabilities.tolist(), strict=True))
         return Answer(label, reading.score, scores, self._runtime.package, truncated)
 
-    def climb(self, here: Answer | RunError, terms: Terms, started_s: float) -> Generator[Ask, Outcome, Prediction]:
-        """One request's way up from here (see `climb`)."""
-        return climb(here, terms, self.upstreams, started_s, self.clock())
+    def climb(
+        self, here: Answer | RunError, terms: Terms, started_s: float, *, enters: bool = True
+    ) -> Generator[Ask, Outcome, Prediction]:
+        """One request's way up from here (see `climb`); one that enters the ladder here is counted, and paid for."""
+        if not enters:
+            return (yield from climb(here, terms, self.upstreams, started_s, self.clock()))
+        paid = False
+
+        def pay() -> bool:
+            nonlocal paid
+            paid = self.control.reserve(self.clock())
+            return paid
+
+        prediction = yield from climb(here, terms, self.upstreams, started_s, self.clock(), pay)
+        if paid:
+            self.control.settle(prediction, self.clock())
+        self.control.answered(prediction)
+        return prediction

@@ -1,19 +1,24 @@
-"""A higher node with its breaker: asked by requests, probed in the background while it is out. And the async driver.
+"""A higher node with its breaker, limit and retries: asked by requests, probed while it is out. And the async driver.
 
-Not here: bytes and sockets (`runtimes.remote`), the breaker's rules (`breaker`).
-Invariant: its methods run on one event loop, which alone changes the breaker; other threads only read `is_open`.
+Not here: bytes and sockets (`runtimes.remote`), the rules (`breaker`, `limit`, `allowances`).
+Invariant: its methods run on one event loop, which alone changes them; other threads only read (`refusal`).
 """
 
+import math
+import random
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tianti.errors import UpstreamError
+from tianti.errors import BusyError, UpstreamError
+from tianti.router.allowances import Retries
 from tianti.router.breaker import Breaker
 from tianti.router.climb import Ask, Outcome
-from tianti.spec import Prediction, Request
+from tianti.router.limit import Limit
+from tianti.spec import Prediction, Reason, Request
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,31 +46,72 @@ class Remote(Protocol):
         ...
 
 
+_BASE_WAIT_S = 0.05  # before the first retry at most (full jitter), doubled for the next
+_RECENT = 64  # answers that tell how long one usually takes
+_RECENT_S = 30.0  # and how old they may be: one that has become slow is tried again after that
+_TELLING = 20  # fewer tell nothing
+
+
 class Upstream:
     """One way up (a `climb.Way`)."""
 
-    def __init__(self, remote: Remote, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        clock: Callable[[], float] = time.perf_counter,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self.name = remote.name
         self._remote = remote
         self._clock = clock
-        self._breaker = Breaker()
+        self._jitter = jitter
+        self._breaker = Breaker(jitter)
+        self._limit = Limit(jitter)
+        self._retries = Retries()
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT)  # (when, how long)
+        self._usual_s = 0.0
         self._prober: asyncio.Task[None] | None = None
 
     @property
-    def is_open(self) -> bool:
-        """The node is known to be out."""
-        return self._breaker.is_open
+    def use(self) -> float:
+        """Share of what it can take that is under way."""
+        return self._limit.use
+
+    def refusal(self, remaining_s: float) -> Reason | None:
+        """Why not to ask it: it is out, or nineteen of twenty recent answers took longer than there is time for."""
+        if self._breaker.is_open:
+            return Reason.BREAKER_OPEN
+        if self._usual_s > remaining_s and self._recent and self._recent[-1][0] > self._clock() - _RECENT_S:
+            return Reason.DEADLINE
+        return None
+
+    def retry_in_s(self, attempt: int) -> float | None:
+        """Full jitter (Brooker 2015), within the budget of retries."""
+        return self._jitter() * math.ldexp(_BASE_WAIT_S, attempt - 1) if self._retries.take() else None
 
     async def ask(self, request: Request, remaining_s: float) -> Prediction | UpstreamError:
         """Ask the node, and remember how it went."""
+        if self._breaker.is_open or not self._limit.enter():  # it may have opened while a retry waited
+            return BusyError(f"{self.name} is out, or has as much under way as it can take; it was not asked")
+        began_s, took_s = self._clock(), None
         try:
             prediction = await self._remote.ask(request, remaining_s)
+            took_s = self._clock() - began_s
         except UpstreamError as error:
             self._breaker.failed(self._clock())
             self._ensure_probing()
             return error
+        finally:  # also where the caller gave up
+            self._limit.left(took_s, self._clock())
         self._breaker.succeeded()
+        self._retries.succeeded()
+        self._remember(took_s)
         return prediction
+
+    def _remember(self, took_s: float) -> None:
+        self._recent.append((self._clock(), took_s))
+        if len(self._recent) >= _TELLING:
+            self._usual_s = sorted(took for _, took in self._recent)[len(self._recent) // 20]
 
     async def aclose(self) -> None:
         """Stop probing and close the connections."""
@@ -112,9 +158,14 @@ async def follow(
     Raises:
         RunError: no tier gave a usable answer.
     """
+    import asyncio
+
     while True:
-        sent = msgspec.structs.replace(request, deadline_ms=ask.remaining_s * 1e3)
-        result = await upstreams[ask.way].ask(sent, ask.remaining_s)
+        if ask.wait_s > 0.0:
+            await asyncio.sleep(ask.wait_s)
+        remaining_s = ask.remaining_s - ask.wait_s
+        sent = msgspec.structs.replace(request, deadline_ms=remaining_s * 1e3)
+        result = await upstreams[ask.way].ask(sent, remaining_s)
         try:
             ask = steps.send(Outcome(result, clock()))
         except StopIteration as done:

@@ -61,6 +61,7 @@ class RemoteRung:
                 point=request.point,
                 passed_by=request.passed_by,
                 deadline_ms=request.deadline_ms,
+                audit=request.audit,
             )
         )
         try:

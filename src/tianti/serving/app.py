@@ -1,7 +1,7 @@
 """The ASGI app of one node: Open Inference Protocol v2 over REST, and health for an orchestrator.
 
     POST /v2/models/{name}[/versions/{release}]/infer     GET …/ready     GET /v2/models/{name}[/versions/{release}]
-    GET  /v2   /v2/health/live   /v2/health/ready   /livez   /readyz
+    GET  /v2   /v2/health/live   /v2/health/ready   /livez   /readyz   /status
 
 Not here: the bytes' layout (`protocols.oip`), answering (`desk`), sockets (`serve`).
 Invariants: every body is JSON, an error's is {"error": …} without a stack trace; no body is read past its limit.
@@ -36,6 +36,7 @@ def make_app(desk: Desk) -> Starlette:
     version = f"{model}/versions/{{release}}"
     routes = [
         Route("/v2", _server_metadata),
+        Route("/status", handlers.status),
         *(Route(path, _health) for path in ("/v2/health/live", "/v2/health/ready", "/livez", "/readyz")),
         *(Route(path, handlers.model_metadata) for path in (model, version)),
         *(Route(f"{path}/ready", handlers.model_ready) for path in (model, version)),
@@ -60,6 +61,9 @@ class _Handlers:
         if release is not None:  # the path names the version: it wins, as the more explicit one
             asked = msgspec.structs.replace(asked, release=release)
         return _json(oip.encode_response(await self._desk.infer(asked), asked.outputs))
+
+    async def status(self, _request: Request) -> Response:
+        return _json(msgspec.json.encode(self._desk.status()))
 
     async def model_metadata(self, request: Request) -> Response:
         labels = self._desk.labels(self._release(request))

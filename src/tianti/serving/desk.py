@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tianti.errors import DeadlineError, RunError, UsageError
 from tianti.protocols.oip import InferRequest, InferResponse
-from tianti.router import Answer, Node, Upstream, follow
+from tianti.router import Answer, Auditor, Node, Status, Upstream, follow
 from tianti.spec import Prediction, Request
 
 DEADLINE_MS = 500.0
@@ -32,6 +32,7 @@ class Desk:
         self.model = names[0]
         self.releases = tuple(node.release for node in nodes)
         self._nodes = {node.release: node for node in nodes}
+        self._auditors = {node.release: Auditor(node) for node in nodes}
         self._newest = nodes[0]
         self._upstreams = upstreams
         self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tianti-engine")
@@ -39,6 +40,10 @@ class Desk:
     def labels(self, release: str | None) -> tuple[str, ...]:
         """The labels of a release, or of the newest."""
         return (self._newest if release is None else self._nodes[release]).labels
+
+    def status(self) -> dict[str, Status]:
+        """What each release has done for requests that entered the ladder here."""
+        return {node.release: node.control.status() for node in self._nodes.values()}
 
     def warm_up(self) -> None:
         """Run every model once, so that the first request does not pay for it."""
@@ -61,22 +66,38 @@ class Desk:
         started_s = node.clock()
         deadline_ms = asked.deadline_ms or DEADLINE_MS
         known = asked.release in (None, node.release)
-        terms = node.terms(asked.point, deadline_ms, passed_by=asked.passed_by, known=known)
+        enters = asked.point is None and asked.passed_by is None and not asked.audit
+        audited = enters and node.control.coin()
+        if enters and known:
+            terms = node.entry_terms(deadline_ms, started_s)
+        else:
+            terms = node.terms(asked.point, deadline_ms, passed_by=asked.passed_by, known=known, audit=asked.audit)
         here = await asyncio.get_running_loop().run_in_executor(
             self._engine, _answer, node, text, started_s + terms.deadline_s
         )
-        steps = node.climb(here, terms, started_s)
+        steps = node.climb(here, terms, started_s, enters=enters)
+        # up goes what came: release and point are the entry node's choice
+        up = Request(
+            text=text,
+            release=asked.release or node.release,
+            point=asked.point or terms.point,
+            passed_by=node.tier,
+            audit=asked.audit,
+        )
         try:
             ask = next(steps)
         except StopIteration as done:
-            return done.value
-        # up goes what came: release and point are the entry node's choice
-        point = asked.point or terms.point
-        up = Request(text=text, release=asked.release or node.release, point=point, passed_by=node.tier)
-        return await follow(steps, ask, up, node.upstreams, node.clock)
+            prediction: Prediction = done.value
+        else:
+            prediction = await follow(steps, ask, up, node.upstreams, node.clock)
+        if audited:
+            await self._auditors[node.release].begin(text, prediction)
+        return prediction
 
     async def aclose(self) -> None:
         """Close what leads upward, and end the engine's thread."""
+        for auditor in self._auditors.values():
+            await auditor.aclose()
         for upstream in self._upstreams:
             await upstream.aclose()
         self._engine.shutdown(cancel_futures=True)  # waits for the one text that is running

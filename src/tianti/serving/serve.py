@@ -17,7 +17,7 @@ from types import FrameType
 
 from tianti.errors import UsageError, needs_extra
 from tianti.package import read_release
-from tianti.router import Node, connect
+from tianti.router import Node, Policy, connect
 from tianti.serving.desk import Desk
 from tianti.spec import Tier
 
@@ -37,6 +37,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     on_ready: Callable[[str], object] = lambda _url: None,
+    policy: Policy | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is under way and return.
 
@@ -47,12 +48,13 @@ def serve(
         host: an address of this machine only.
         port: 0 takes a free one.
         on_ready: called with the node's URL once it answers.
+        policy: for requests that enter the ladder here.
 
     Raises:
-        UsageError: the port is taken, the host could be reached from elsewhere, or the releases do not fit.
+        UsageError: the port is taken, the host could be reached from elsewhere, the releases do not fit, or the policy.
         PackageError: a release cannot be used.
     """
-    with make_server(tier, releases, upstreams, host, port, on_ready) as server:
+    with make_server(tier, releases, upstreams, host, port, on_ready, policy) as server:
         server.run()
 
 
@@ -64,18 +66,19 @@ def make_server(
     host: str,
     port: int,
     on_ready: Callable[[str], object],
+    policy: Policy | None = None,
 ) -> "Iterator[NodeServer]":
     """A server whose port is open and whose models are loaded; raises as `serve`."""
     with _open_port(host, port) as opened:
-        yield NodeServer(_set_desk(tier, releases, upstreams), opened, on_ready)
+        yield NodeServer(_set_desk(tier, releases, upstreams, policy), opened, on_ready)
 
 
-def _set_desk(tier: Tier, releases: Sequence[Path], urls: Sequence[str]) -> Desk:
+def _set_desk(tier: Tier, releases: Sequence[Path], urls: Sequence[str], policy: Policy | None) -> Desk:
     found = [read_release(folder) for folder in releases]
     if not found:
         raise UsageError("expected at least one release to serve, got none")
     ways = connect(urls, found[0].record.name)
-    desk = Desk([Node(release, tier, ways) for release in found], ways)
+    desk = Desk([Node(release, tier, ways, policy=policy) for release in found], ways)
     desk.warm_up()
     return desk
 

@@ -39,9 +39,11 @@ class Reason(StrEnum):
     DEADLINE = "deadline"  # no time left to ask higher, or the try ran out of time
     UPSTREAM_DOWN = "upstream_down"  # every higher tier failed just now
     BREAKER_OPEN = "breaker_open"  # every higher tier is known to be down, so none was asked
+    BUSY = "busy"  # every higher tier has as much under way as it can take
+    BUDGET = "budget"  # the day's money is spent
 
 
-DEGRADED = frozenset({Reason.DEADLINE, Reason.UPSTREAM_DOWN, Reason.BREAKER_OPEN})
+DEGRADED = frozenset(Reason) - {Reason.SCORE, Reason.TOP, Reason.NO_UPSTREAM}
 """Answers given because a higher tier was out of reach: outside the certificate, and counted."""
 
 
@@ -82,7 +84,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One text on its way up, with what it must be answered under.
 
     `release` and `point` are chosen on the entry node and travel; a higher node may be stricter, never laxer.
-    `passed_by` is the tier below that was not sure enough; None: nobody has answered it before.
+    `passed_by` is the tier below that was not sure enough; None: nobody has answered it before. `audit`: the cloud is
+    to answer, whatever a lower tier thinks.
     """
 
     text: str
@@ -90,3 +93,4 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     point: float | None = None
     passed_by: Tier | None = None
     deadline_ms: float = 500.0
+    audit: bool = False

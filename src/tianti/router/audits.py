@@ -1,0 +1,63 @@
+"""Audits: some requests that were answered below the cloud are asked there too, later, and the answers compared.
+
+Not here: which requests (`Control.coin`, before anything is known of them), what follows (`Control.audited`).
+Invariants: nobody waits for an audit; at most IN_FLIGHT are under way, and what is more is dropped unseen; an audit
+that the cloud did not answer says nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from tianti.router.node import Node
+from tianti.spec import Prediction, Request, Tier
+
+if TYPE_CHECKING:
+    import asyncio
+
+IN_FLIGHT = 4
+_PATIENCE_S = 5.0
+
+
+class Auditor:
+    """Audits the answers of one entry node, on the running event loop."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self, text: str, prediction: Prediction) -> None:
+        """Audit an answer, in the background. One that the certificate does not cover is left alone."""
+        point = prediction.decision.point
+        if point is None or not prediction.decision.certified:
+            return
+        if prediction.tier is Tier.CLOUD:
+            self._node.control.audited(point, differs=False)
+        elif len(self._tasks) < IN_FLIGHT:
+            import asyncio
+
+            task = asyncio.get_running_loop().create_task(self._compare(text, prediction, point))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """Drop what is under way."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _compare(self, text: str, prediction: Prediction, point: float) -> None:
+        node = self._node
+        request = Request(
+            text=text,
+            release=node.release,
+            point=point,
+            passed_by=node.tier,
+            deadline_ms=_PATIENCE_S * 1e3,
+            audit=True,
+        )
+        for upstream in node.upstreams:
+            if upstream.refusal(_PATIENCE_S) is not None or not node.control.reserve(node.clock()):
+                continue
+            above = await upstream.ask(request, _PATIENCE_S)
+            node.control.settle(above if isinstance(above, Prediction) else None, node.clock())
+            if isinstance(above, Prediction) and above.tier is Tier.CLOUD:
+                node.control.audited(point, differs=above.label != prediction.label)
+                return
