@@ -157,12 +157,12 @@ class Control:
             self.alarms += 1
             now = percent(self._keeper.point)
         _log.warning(
-            "audits contradict the certificate at %s: %d of %d answers were not the cloud's, at most %s were expected; "
-            "now at %s%s",
+            "audits contradict the certificate at %s: %d of %d answers were not the cloud's, where at most %.2f%% were "
+            "expected; now at %s%s",
             percent(alpha),
             self._differed[alpha],
             watch.audits,
-            percent(watch.bound),
+            100 * watch.bound,
             now,
             ", which they contradict too: answers are no longer certified" if self._keeper.broken else "",
         )
