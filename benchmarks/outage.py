@@ -27,7 +27,7 @@ AFTER = 2000
 
 def main() -> None:
     table = Table(title=f"deadline {DEADLINE_MS:.0f} ms; {AFTER} answers a row, paired with the local ladder")
-    for column in ("outage", "failed tries", "past deadline", "not degraded", "p50 us", "local p50 us", "found again"):
+    for column in ("outage", "waited for it", "past deadline", "not degraded", "p50 us", "local p50 us", "found again"):
         table.add_column(column, justify="left" if column == "outage" else "right")
     with tempfile.TemporaryDirectory() as folder:
         release = make_release(Path(folder)).folder
