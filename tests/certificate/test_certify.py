@@ -1,10 +1,14 @@
 """The guarantee: on a known population, against adversaries, with negative controls; and what a certificate proves."""
 
+import itertools
+
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.certificate.population import draw, make_pool, make_rows
+from tests.certificate.population import draw, make_pool, make_rows, take
 from tianti.certificate import (
     NEVER,
     Answers,
@@ -253,3 +257,41 @@ def test_voiding_seldom_errs_though_the_assumed_share_was_itself_counted(pool: L
             void_reason(msgspec.structs.replace(base, out_of_scope_share=assumed / 2000), int(seen), 4600) is not None
         )
     assert voided <= 5
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    device_from=st.floats(0.01, 1.0),
+    edge_from=st.floats(0.01, 1.0),
+    stricter=st.one_of(st.just(NEVER), st.floats(0.0, 1.0)),
+    skipped=st.floats(0.0, 1.0),
+)
+def test_a_stricter_or_skipped_edge_harms_no_row_that_the_entry_point_does_not(
+    seed: int, device_from: float, edge_from: float, stricter: float, skipped: float
+) -> None:
+    """Row by row, so for every mix: what is not kept lower down is answered by the cloud, which harms nothing."""
+    rng = np.random.default_rng(seed)
+    tiers = [Answers(rng.random(60), rng.random(60) < 0.6) for _ in range(3)]
+    rows = make_rows(*tiers)
+    entry = np.array([decide(take(rows, np.array([i])), (device_from, edge_from)).harmful for i in range(60)])
+    edge = max(edge_from, stricter)  # never laxer than the entry's
+    above = np.where(rng.random(60) < skipped, NEVER, edge)
+    mixed = np.array([decide(take(rows, np.array([i])), (device_from, above[i])).harmful for i in range(60)])
+    assert (mixed <= entry).all()
+
+
+def test_a_laxer_edge_can_do_more_harm() -> None:
+    """The negative control: why a higher node is never laxer."""
+    rng = np.random.default_rng(0)
+    rows = make_rows(*(Answers(rng.random(2_000), rng.random(2_000) < 0.6) for _ in range(3)))
+    assert decide(rows, (0.9, 0.2)).harmful > decide(rows, (0.9, 0.8)).harmful
+
+
+def test_the_stricter_of_two_levels_is_stricter_on_every_tier(pool: LadderAnswers) -> None:
+    """So a node above that binds to a smaller alpha than the entry node's is never laxer."""
+    certificate = made(pool)
+    thresholds = [certificate.thresholds(alpha) for alpha in certificate.certified_alphas]
+    assert len(thresholds) == 3
+    for strict, lax in itertools.pairwise(thresholds):
+        assert strict is not None and lax is not None
+        assert strict[0] >= lax[0] and strict[1] >= lax[1]
