@@ -87,6 +87,17 @@ def test_when_the_days_money_is_spent_answers_stay_and_say_so(release: Release) 
     assert all(answer.decision.degraded and not answer.decision.certified for answer in answers[3:])
 
 
+def test_a_try_that_failed_may_have_cost_its_price(release: Release, nowhere: str) -> None:
+    with load(release.folder, upstream=nowhere, per_day=24 * 0.22 * 2.5 / 1e3, audits=0.0) as ladder:  # two now
+        before = ladder.predict("luminaire").decision.reason
+        again = ladder.predict("luminaire").decision.reason  # the breaker is open: nobody was asked
+        pressure = ladder.status().pressure["budget"]
+        assert (before, again) == (Reason.UPSTREAM_DOWN, Reason.BREAKER_OPEN)
+        time.sleep(0.2)
+        ladder.predict("lamp")
+        assert ladder.status().pressure["budget"] == pytest.approx(1 / 2.5, abs=0.05) != pressure
+
+
 def test_a_point_or_share_that_cannot_be_is_refused(release: Release) -> None:
     for wrong in ({"laxest": 0.5}, {"audits": 1.5}, {"per_day": -1.0}, {"point": 0.3}):
         with pytest.raises(UsageError):

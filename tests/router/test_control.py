@@ -139,7 +139,15 @@ def test_what_was_answered_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [Policy(point=0.03), Policy(laxest=0.5), Policy(audits=-0.1), Policy(audits=2.0), Policy(per_day=0.0)]
+    "policy",
+    [
+        Policy(point=0.03),
+        Policy(laxest=0.005),
+        Policy(laxest=0.5),
+        Policy(audits=-0.1),
+        Policy(audits=2.0),
+        Policy(per_day=0.0),
+    ],
 )
 def test_a_policy_that_cannot_be_is_refused(policy: Policy) -> None:
     with pytest.raises(UsageError):

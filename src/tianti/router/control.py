@@ -83,6 +83,10 @@ class Control:
             if point is not None:
                 check_point(certificate, point)
         point = choose_point(certificate) if policy.point is None else policy.point
+        if point is not None and policy.laxest is not None and policy.laxest < point:
+            raise UsageError(
+                f"laxest: expected {point:g} or more, the point that it begins with; got {policy.laxest:g}"
+            )
         certified = certificate.certified_alphas
         self._keeper = None if point is None else PointKeeper(certified, point, policy.laxest or point, now_s)
         self._budget = None if policy.per_day is None else Budget(policy.per_day, now_s)

@@ -11,10 +11,8 @@ import random
 from collections.abc import Callable
 
 LEAST, FIRST, MOST = 4.0, 16.0, 64.0
-_TOLERANCE, _SLACK_S = (
-    2.0,
-    0.01,
-)  # answers up to this much slower than the best are as good: on a fast network all is noise
+_TOLERANCE = 2.0  # answers up to this much slower than the best are as good
+_SLACK_S = 0.01  # and this much more: on a fast network small differences are noise
 _SAMPLES = 10  # answers that a step is taken on
 _WINDOW_S = 0.1  # and how long they are collected at least
 _FORGET_S = 30.0  # after which the best time is measured anew, at LEAST, by as many answers as for a step

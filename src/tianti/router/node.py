@@ -145,6 +145,7 @@ class Node:
 
         prediction = yield from climb(here, terms, self.upstreams, started_s, self.clock(), pay)
         if paid:
-            self.control.settle(prediction, self.clock())
+            failed = prediction.tier is self.tier and len(prediction.decision.tiers_tried) > 1
+            self.control.settle(None if failed else prediction, self.clock())
         self.control.answered(prediction)
         return prediction
