@@ -180,7 +180,7 @@ class Ladder:
         started_s = node.clock()
         if self._closed:
             raise UsageError("this ladder is closed; load the release again")
-        terms, audited = node.entry_terms(self._deadline_ms, started_s), node.control.coin()
+        terms, audited = node.entry_terms(self._deadline_ms, started_s), self._auditor.coin()
         here = node.answer(text)
         steps = node.climb(here, terms, started_s)
         try:

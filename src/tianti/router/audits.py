@@ -1,8 +1,9 @@
 """Audits: some requests that were answered below the cloud are asked there too, later, and the answers compared.
 
-Not here: which requests (`Control.coin`, before anything is known of them), what follows (`Control.audited`).
-Invariants: nobody waits for an audit; at most IN_FLIGHT are under way, and what is more is dropped unseen; an audit
-that the cloud did not answer says nothing.
+Not here: what follows (`Control.audited`).
+Invariants: nobody waits for an audit; whether there is one is decided before anything is known of the request, so that
+audits speak for all requests; while IN_FLIGHT are under way none is begun; one that the cloud did not answer says
+nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ class Auditor:
         self._node = node
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def coin(self) -> bool:
+        """Is the next request audited? Not where many audits are under way: whatever its answer will be."""
+        return len(self._tasks) < IN_FLIGHT and self._node.control.coin()
+
     async def begin(self, text: str, prediction: Prediction) -> None:
         """Audit an answer, in the background. One that the certificate does not cover is left alone."""
         point = prediction.decision.point
@@ -31,12 +36,12 @@ class Auditor:
             return
         if prediction.tier is Tier.CLOUD:
             self._node.control.audited(point, differs=False)
-        elif len(self._tasks) < IN_FLIGHT:
-            import asyncio
+            return
+        import asyncio
 
-            task = asyncio.get_running_loop().create_task(self._compare(text, prediction, point))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        task = asyncio.get_running_loop().create_task(self._compare(text, prediction, point))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
         """Drop what is under way."""

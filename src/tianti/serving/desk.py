@@ -67,7 +67,7 @@ class Desk:
         deadline_ms = asked.deadline_ms or DEADLINE_MS
         known = asked.release in (None, node.release)
         enters = asked.point is None and asked.passed_by is None and not asked.audit
-        audited = enters and node.control.coin()
+        audited = enters and self._auditors[node.release].coin()
         if enters and known:
             terms = node.entry_terms(deadline_ms, started_s)
         else:
