@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from benchmarks.real_data import WORK, build, console, data_folder, encoder_folder
-from tianti.certificate import REJECTED, Answers, LadderAnswers, certify, decide, fit_head, order_points
+from tianti.certificate import REJECTED, Answers, certify, decide, fit_head, order_points, some
 from tianti.data import Row, read_prepared
 from tianti.package import read_release
 from tianti.pipeline import RunRecord, Workspace
@@ -94,15 +94,11 @@ def expect(outputs: Mapping[Tier, Outputs], truth: NDArray[np.int64], tuning: in
             head = fit_head(said.logits[tune], said.tokens[tune], said.unknown[tune], truth[tune], has_out_of_scope)
             read = said.read(head)
             answers[tier] = Answers(read.score, read.right(truth))
-        points = order_points(_some(answers, tune), ALPHAS, PRICES.edge, PRICES.cloud)
-        proven = certify(points, _some(answers, certified), ALPHAS, CONFIDENCE, out_of_scope_rows=0, bound={})
+        points = order_points(some(answers, tune), ALPHAS, PRICES.edge, PRICES.cloud)
+        proven = certify(points, some(answers, certified), ALPHAS, CONFIDENCE, out_of_scope_rows=0, bound={})
         outcome = decide(answers, proven.thresholds(ALPHA))
         found.append((PRICES.per_1000(outcome.share), outcome.share[Tier.CLOUD], outcome.harm, outcome.harm > ALPHA))
     return Expected(*np.mean(found, axis=0).tolist())
-
-
-def _some(answers: LadderAnswers, rows: NDArray[np.int64]) -> LadderAnswers:
-    return {tier: Answers(said.score[rows], said.right[rows]) for tier, said in answers.items()}
 
 
 def at_mix(rows: Sequence[Row], like: Sequence[Row], out_of_scope: str | None) -> list[Row]:
