@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tianti.errors import UsageError
 from tianti.protocols import oip
 from tianti.protocols.oip import InferRequest, InferResponse
-from tianti.spec import Decision, Prediction, Reason, Tier
+from tianti.spec import Decision, Prediction, Reason, Said, Tier
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SHARES = st.floats(0, 1)
@@ -35,6 +35,7 @@ DECISIONS = st.builds(
     ms=st.floats(0, 1e6),
     redactions=st.integers(0, 9),
     truncated=st.booleans(),
+    seen=st.lists(st.builds(Said, st.sampled_from(Tier), SHARES, st.floats(0, 1e6)), max_size=3).map(tuple),
 )
 
 

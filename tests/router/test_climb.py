@@ -164,6 +164,26 @@ def test_what_the_higher_node_says_about_its_answer_stays() -> None:
     assert (got.decision.degraded, got.decision.certified) == (True, False)
 
 
+def test_what_each_tier_said_goes_with_an_answer_from_above() -> None:
+    """Device, edge, cloud: 10 ms at the edge for the ask of the cloud, 30 ms at the device for the ask of the edge."""
+    passed, _ = drive(answer(UNSURE), terms(Tier.EDGE), ways(False), [answer_of(Tier.CLOUD)])
+    got, _ = drive(answer(0.2), terms(), ways(False), [passed], each_s=0.03)
+    assert [(said.tier, said.score) for said in got.decision.seen] == [
+        (Tier.DEVICE, 0.2),
+        (Tier.EDGE, UNSURE),
+        (Tier.CLOUD, 0.9),
+    ]
+    assert [said.ms for said in got.decision.seen] == pytest.approx([0.0, 20.0, 10.0])
+    assert sum(said.ms for said in got.decision.seen) == pytest.approx(got.decision.ms)
+
+
+def test_an_own_answer_carries_no_scores_twice_and_a_failed_model_said_nothing() -> None:
+    for score, up, outcomes in ((SURE, ways(), []), (UNSURE, ways(), []), (UNSURE, ways(False), [UpstreamError("")])):
+        assert drive(answer(score), terms(), up, outcomes)[0].decision.seen == ()
+    got, _ = drive(RunError("NaN"), terms(), ways(False), [answer_of(Tier.CLOUD)])
+    assert [said.score for said in got.decision.seen] == [0.0, 0.9]
+
+
 RESULTS = st.sampled_from([answer_of(Tier.CLOUD), UpstreamError("down"), DeadlineError("late")])
 
 

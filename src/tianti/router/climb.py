@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tianti.errors import BusyError, DeadlineError, RunError, UpstreamError
-from tianti.spec import DEGRADED, Decision, Prediction, Reason, Tier
+from tianti.spec import DEGRADED, Decision, Prediction, Reason, Said, Tier
 
 _RESERVE_SHARE = 0.08  # 40 ms of the default 500: two cores shared by five busy processes were late by 22
 _MIN_RESERVE_S = 0.003
@@ -113,6 +113,7 @@ def climb(
     tried: tuple[str, ...] = (terms.tier,)
     if ways and not may_spend():
         return conclude(here, terms, Reason.BUDGET, tried, now_s - started_s)
+    own_s = now_s - started_s
     failed = refused = None
     until_s = started_s + terms.deadline_s - terms.reserve_s
     turns = deque((index, 0) for index in range(len(ways)))
@@ -130,7 +131,7 @@ def climb(
             continue
         result, now_s = yield Ask(index, until_s - now_s, wait_s)
         if isinstance(result, Prediction):
-            return _passed_on(result, terms, tried, now_s - started_s)
+            return _passed_on(result, here, terms, tried, own_s, now_s - started_s)
         if isinstance(result, BusyError):  # not asked again: that would be a queue
             refused = refused or way.refusal(until_s - now_s) or Reason.BUSY
             continue
@@ -171,13 +172,25 @@ def conclude(
     )
 
 
-def _passed_on(result: Prediction, terms: Terms, tried: tuple[str, ...], elapsed_s: float) -> Prediction:
+def _passed_on(
+    result: Prediction,
+    here: Answer | RunError,
+    terms: Terms,
+    tried: tuple[str, ...],
+    own_s: float,
+    elapsed_s: float,
+) -> Prediction:
     """A higher node's answer: reason, `certified` and `degraded` are its own; the point is the entry's promise."""
+    above = result.decision
+    first, *rest = above.seen or (Said(result.tier, result.score, above.ms),)
+    way_ms = (elapsed_s - own_s) * 1e3 - above.ms
+    own = Said(terms.tier, here.score if isinstance(here, Answer) else 0.0, own_s * 1e3)
     decision = msgspec.structs.replace(
-        result.decision,
+        above,
         point=terms.point,
         certificate=terms.certificate,
-        tiers_tried=(*tried, *result.decision.tiers_tried),
+        tiers_tried=(*tried, *above.tiers_tried),
         ms=elapsed_s * 1e3,
+        seen=(own, msgspec.structs.replace(first, ms=first.ms + way_ms), *rest),
     )
     return msgspec.structs.replace(result, decision=decision)

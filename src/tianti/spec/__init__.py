@@ -1,7 +1,7 @@
 """What is asked (LadderSpec) and what travels (Request, Prediction, Decision, Certificate)."""
 
 from tianti.spec.certificate import Certificate, Level, Risk, ScoreHead, Tested
-from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Tier
+from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Said, Tier
 from tianti.spec.units import percent
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Request",
     "Risk",
     "Role",
+    "Said",
     "ScoreHead",
     "Tested",
     "Tier",

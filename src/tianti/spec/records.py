@@ -47,11 +47,24 @@ DEGRADED = frozenset(Reason) - {Reason.SCORE, Reason.TOP, Reason.NO_UPSTREAM}
 """Answers given because a higher tier was out of reach: outside the certificate, and counted."""
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What one tier on a request's way said: its own score (0.0 where its model failed), whoever answered then.
+
+    `ms` is its share of the request's time, the way to it included; the shares of a way add up to the whole.
+    """
+
+    tier: Tier
+    score: float
+    ms: float
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one request was answered.
 
     `point` is the alpha of the certified operating point in use (None: none is certified, all goes up).
     `certified` is true when the certificate covers this answer; `tiers_tried` is in order; `ms` is wall time.
+    `seen`, of an answer from above, is what each tier said, the answering one last; a node's own answer has none, since
+    its score is in the Prediction.
     """
 
     reason: Reason
@@ -63,6 +76,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ms: float = 0.0
     redactions: int = 0
     truncated: bool = False
+    seen: tuple[Said, ...] = ()
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
