@@ -17,6 +17,7 @@ from tests.tiny_release import make_release
 from tianti.device import load
 from tianti.errors import PackageError, UsageError
 from tianti.package import Release
+from tianti.protocols import oip
 from tianti.router import Node
 from tianti.serving import serve
 from tianti.serving.local import local_node
@@ -130,3 +131,19 @@ def test_three_nodes_run_until_told_to_stop(release: Release) -> None:
         assert process.returncode == 0
     with pytest.raises(httpx2.ConnectError):
         get(urls[0])
+
+
+def test_the_decision_log_of_a_node_is_whole_when_it_was_told_to_stop(release: Release, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    options = ["--tier", "cloud", "--release", str(release.folder), "--port", "0", "--log", str(log)]
+    command = [sys.executable, "-m", "tianti", "serve", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        body = oip.encode_request(oip.InferRequest(texts=("lamp", "nonsense")))
+        with httpx2.Client(trust_env=False) as client:
+            assert client.post(f"{url}/v2/models/tiny/infer", content=body).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 and all('"entry":"cloud"' in line and "lamp" not in line for line in lines)

@@ -69,6 +69,12 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
 @click.option(
     "--audits", type=float, default=0.02, show_default=True, help="Share of requests compared with the cloud."
 )
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append a line for each answer: scores, times, who answered (`tianti replay`). No text, no label.",
+)
+@click.option("--log-texts", is_flag=True, help="Write the texts to --log too: raw, as they came, on this disk.")
 def serve_command(
     tier: str,
     release: tuple[str, ...],
@@ -79,10 +85,13 @@ def serve_command(
     laxest: float | None,
     per_day: float | None,
     audits: float,
+    log: Path | None,
+    log_texts: bool,
 ) -> None:
     """Run one node: Open Inference Protocol v2 over HTTP.
 
-    Point, laxest, per-day and audits are for requests that enter the ladder here; GET /status says what came of them.
+    Point, laxest, per-day, audits and log are for requests that enter the ladder here; GET /status says what came of
+    them.
     """
     from tianti.package import find_release
     from tianti.router import Policy
@@ -97,6 +106,8 @@ def serve_command(
         port=port,
         on_ready=lambda url: click.echo(f"{tier} ready on {url}"),
         policy=Policy(point=point, laxest=laxest, per_day=per_day, audits=audits),
+        log=log,
+        log_texts=log_texts,
     )
 
 

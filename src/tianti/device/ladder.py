@@ -20,6 +20,7 @@ from tianti.router import (
     Answer,
     Ask,
     Auditor,
+    Journal,
     Node,
     Outcome,
     Policy,
@@ -42,6 +43,7 @@ _RELEASES = Path(".tianti") / "releases"
 class _Climbing(NamedTuple):
     """A text on its way up: its answer to come, and what is known here if it comes too late."""
 
+    text: str
     future: "Future[Prediction]"
     here: Answer | RunError
     terms: Terms
@@ -58,6 +60,8 @@ def load(
     per_day: float | None = None,
     audits: float = AUDITS,
     deadline_ms: float = 500.0,
+    log: str | Path | None = None,
+    log_texts: bool = False,
 ) -> "Ladder":
     """Make a release ready to answer.
 
@@ -71,17 +75,22 @@ def load(
         per_day: money for higher tiers in any 24 hours, at the release's prices; what is past it is answered here.
         audits: share of texts whose answer is compared with the cloud's, later and unseen: 0 for none.
         deadline_ms: within which every text is answered, counted from its `predict`.
+        log: a file to which a JSON line for each answer is appended: scores, times, who answered (`tianti replay`).
+        log_texts: write the raw texts to that file too.
 
     Raises:
         PackageError: there is no such release, or it is malformed; an IntegrityError if its bytes are not its own.
-        UsageError: the point is not certified, a URL is not one, the deadline is not a time.
+        UsageError: the point is not certified, a URL is not one, the deadline is not a time, the log cannot be written.
     """
     if not 0.0 < deadline_ms < float("inf"):
         raise UsageError(f"deadline_ms: expected milliseconds above 0, got {deadline_ms}")
     found = read_release(find_release(str(release), _RELEASES))
     urls = [upstream] if isinstance(upstream, str) else list(upstream or ())
     policy = Policy(point=point, laxest=laxest, per_day=per_day, audits=audits)
-    return Ladder(Node(found, tier, connect(urls, found.record.name), policy=policy), deadline_ms)
+    if log_texts and log is None:
+        raise UsageError("log_texts: expected a log to write them to, got none; name it as log=FILE")
+    node = Node(found, tier, connect(urls, found.record.name), policy=policy)
+    return Ladder(node, deadline_ms, None if log is None else Journal(Path(log), log_texts))
 
 
 class Ladder:
@@ -90,11 +99,12 @@ class Ladder:
     A context manager, `with` and `async with`; `close` it otherwise.
     """
 
-    def __init__(self, node: Node, deadline_ms: float) -> None:
+    def __init__(self, node: Node, deadline_ms: float, journal: Journal | None = None) -> None:
         self._node = node
         self._auditor = Auditor(node)
         self._deadline_ms = deadline_ms
         self._background = Background()
+        self._journal = journal
         self._closed = False
 
     def predict(self, text: str) -> Prediction:
@@ -139,9 +149,10 @@ class Ladder:
         if isinstance(step, Prediction):
             return step
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(step.future), self._patience_s(step))
+            answer = await asyncio.wait_for(asyncio.wrap_future(step.future), self._patience_s(step))
         except TimeoutError:
-            return self._give_up(step, Reason.DEADLINE)
+            answer = self._give_up(step, Reason.DEADLINE)
+        return self._logged(answer, step.text)
 
     async def apredict_many(self, texts: Iterable[str]) -> list[Prediction]:
         """`predict_many` for an event loop."""
@@ -173,6 +184,8 @@ class Ladder:
         """End the private thread, if there is one; what is climbing is answered here. Closing twice does no harm."""
         self._closed = True
         self._background.close(self._close_upstreams())
+        if self._journal is not None:
+            self._journal.close()
 
     def _begin(self, text: str) -> Prediction | _Climbing:
         """Run the local model; the answer, if it is kept, else what has been set going."""
@@ -189,7 +202,7 @@ class Ladder:
             prediction: Prediction = done.value
             if audited and node.upstreams:
                 self._background.submit(self._auditor.begin(text, prediction))
-            return prediction
+            return self._logged(prediction, text)
         request = Request(
             text=text,
             release=node.release,
@@ -197,7 +210,8 @@ class Ladder:
             passed_by=node.tier,
             deadline_ms=self._deadline_ms,
         )
-        return _Climbing(self._background.submit(self._climb(steps, ask, request, audited)), here, terms, started_s)
+        answer = self._background.submit(self._climb(steps, ask, request, audited))
+        return _Climbing(text, answer, here, terms, started_s)
 
     async def _climb(
         self, steps: Generator[Ask, Outcome, Prediction], ask: Ask, request: Request, audited: bool
@@ -211,13 +225,19 @@ class Ladder:
         from concurrent.futures import CancelledError
 
         try:
-            return step.future.result(self._patience_s(step))
+            answer = step.future.result(self._patience_s(step))
         except TimeoutError:
-            return self._give_up(step, Reason.DEADLINE)
+            answer = self._give_up(step, Reason.DEADLINE)
         except CancelledError:  # by `close`
-            return self._give_up(step, Reason.UPSTREAM_DOWN)
+            answer = self._give_up(step, Reason.UPSTREAM_DOWN)
         finally:
             step.future.cancel()
+        return self._logged(answer, step.text)
+
+    def _logged(self, prediction: Prediction, text: str) -> Prediction:
+        if self._journal is not None:
+            self._journal.write(prediction, self._node.release, self._node.tier, self._deadline_ms, text)
+        return prediction
 
     def _patience_s(self, step: _Climbing) -> float:
         """The climb keeps its deadline itself; half of the reserve later, its thread is not getting the processor."""

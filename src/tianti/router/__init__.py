@@ -3,6 +3,7 @@
 from tianti.router.audits import Auditor
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude
 from tianti.router.control import AUDITS, Policy, Status
+from tianti.router.journal import Journal
 from tianti.router.node import Node
 from tianti.router.policy import check_point, choose_point
 from tianti.router.upstream import Remote, Upstream, connect, follow
@@ -12,6 +13,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Auditor",
+    "Journal",
     "Node",
     "Outcome",
     "Policy",

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tianti.errors import DeadlineError, RunError, UsageError
 from tianti.protocols.oip import InferRequest, InferResponse
-from tianti.router import Answer, Auditor, Node, Status, Upstream, follow
+from tianti.router import Answer, Auditor, Journal, Node, Status, Upstream, follow
 from tianti.spec import Prediction, Request
 
 DEADLINE_MS = 500.0
@@ -25,7 +25,7 @@ class Desk:
         UsageError: the releases are of different models.
     """
 
-    def __init__(self, nodes: Sequence[Node], upstreams: Sequence[Upstream]) -> None:
+    def __init__(self, nodes: Sequence[Node], upstreams: Sequence[Upstream], journal: Journal | None = None) -> None:
         names = sorted({node.name for node in nodes})
         if len(names) != 1:
             raise UsageError(f"a node serves releases of one model; expected one name, got {', '.join(names)}")
@@ -35,6 +35,7 @@ class Desk:
         self._auditors = {node.release: Auditor(node) for node in nodes}
         self._newest = nodes[0]
         self._upstreams = upstreams
+        self._journal = journal
         self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tianti-engine")
 
     def labels(self, release: str | None) -> tuple[str, ...]:
@@ -92,6 +93,8 @@ class Desk:
             prediction = await follow(steps, ask, up, node.upstreams, node.clock)
         if audited:
             await self._auditors[node.release].begin(text, prediction)
+        if enters and self._journal is not None:
+            self._journal.write(prediction, node.release, node.tier, deadline_ms, text)
         return prediction
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ from types import FrameType
 
 from tianti.errors import UsageError, needs_extra
 from tianti.package import read_release
-from tianti.router import Node, Policy, connect
+from tianti.router import Journal, Node, Policy, connect
 from tianti.serving.desk import Desk
 from tianti.spec import Tier
 
@@ -38,6 +38,8 @@ def serve(
     port: int = 8080,
     on_ready: Callable[[str], object] = lambda _url: None,
     policy: Policy | None = None,
+    log: Path | None = None,
+    log_texts: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is under way and return.
 
@@ -49,13 +51,23 @@ def serve(
         port: 0 takes a free one.
         on_ready: called with the node's URL once it answers.
         policy: for requests that enter the ladder here.
+        log: a file to which one JSON line for each of their answers is appended.
+        log_texts: write their raw texts to it too.
 
     Raises:
-        UsageError: the port is taken, the host could be reached from elsewhere, the releases do not fit, or the policy.
+        UsageError: the port is taken, the host could be reached from elsewhere, the releases do not fit, or the policy,
+            or the log cannot be written.
         PackageError: a release cannot be used.
     """
-    with make_server(tier, releases, upstreams, host, port, on_ready, policy) as server:
-        server.run()
+    if log_texts and log is None:
+        raise UsageError("log_texts: expected a log to write them to, got none; name it with --log FILE")
+    journal = None if log is None else Journal(log, log_texts)
+    try:
+        with make_server(tier, releases, upstreams, host, port, on_ready, policy, journal) as server:
+            server.run()
+    finally:
+        if journal is not None:
+            journal.close()
 
 
 @contextmanager
@@ -67,18 +79,21 @@ def make_server(
     port: int,
     on_ready: Callable[[str], object],
     policy: Policy | None = None,
+    journal: Journal | None = None,
 ) -> "Iterator[NodeServer]":
     """A server whose port is open and whose models are loaded; raises as `serve`."""
     with _open_port(host, port) as opened:
-        yield NodeServer(_set_desk(tier, releases, upstreams, policy), opened, on_ready)
+        yield NodeServer(_set_desk(tier, releases, upstreams, policy, journal), opened, on_ready)
 
 
-def _set_desk(tier: Tier, releases: Sequence[Path], urls: Sequence[str], policy: Policy | None) -> Desk:
+def _set_desk(
+    tier: Tier, releases: Sequence[Path], urls: Sequence[str], policy: Policy | None, journal: Journal | None
+) -> Desk:
     found = [read_release(folder) for folder in releases]
     if not found:
         raise UsageError("expected at least one release to serve, got none")
     ways = connect(urls, found[0].record.name)
-    desk = Desk([Node(release, tier, ways, policy=policy) for release in found], ways)
+    desk = Desk([Node(release, tier, ways, policy=policy) for release in found], ways, journal)
     desk.warm_up()
     return desk
 
