@@ -171,6 +171,20 @@ def test_what_was_out_of_reach_stays_out_of_reach(nodes: Nodes) -> None:
     assert nodes.replay(log, upstreams=(Tier.CLOUD,)).found.after.degraded == same.before.degraded
 
 
+def test_an_edge_that_was_passed_over_is_so_again_unless_it_is_named(nodes: Nodes, middle: Path) -> None:
+    log = middle.with_suffix(".both.jsonl")
+    log.write_bytes(middle.read_bytes() + nodes.log(MIDDLE, [nodes.cloud]).read_bytes())
+    found = nodes.replay(log)
+    passed_over = round(len(TEXTS) * (1 - truth(middle)[0][Tier.DEVICE]))
+    assert found.found.before == found.found.after and found.found.contradicting == 0
+    assert found.found.passed_over == passed_over > 0
+    assert any("passed over the edge" in line for line in found.findings)
+    named = nodes.replay(log, upstreams=(Tier.EDGE, Tier.CLOUD)).found
+    share = truth(middle)[0][Tier.CLOUD]
+    assert (named.passed_over, named.unknown) == (0, passed_over)
+    assert named.after.share[Tier.CLOUD].low <= share <= named.after.share[Tier.CLOUD].high
+
+
 def test_prices_and_times_are_as_they_are_named(nodes: Nodes, middle: Path) -> None:
     share, _ = truth(middle)
     asked = {"prices": {Tier.EDGE: 1.0, Tier.CLOUD: 10.0}, "latency_ms": {Tier.CLOUD: 20_000.0}}

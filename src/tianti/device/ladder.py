@@ -202,7 +202,7 @@ class Ladder:
             prediction: Prediction = done.value
             if audited and node.upstreams:
                 self._background.submit(self._auditor.begin(text, prediction))
-            return self._logged(prediction, text)
+            return prediction if self._journal is None else self._logged(prediction, text)
         request = Request(
             text=text,
             release=node.release,

@@ -76,13 +76,18 @@ def _above(tier: Tier, line: Logged, world: World) -> Tier | Reason:
             "LOG does not tell what is above: no decision came from there; name it: --upstreams edge,cloud"
         )
     higher = [above for above in world.upstreams if _HEIGHT[above] > _HEIGHT[tier]]
-    if not world.named and Tier.EDGE not in (said.tier for said in line.seen) and line.answered is Tier.CLOUD:
-        higher = [above for above in higher if above is not Tier.EDGE]  # it was passed over
+    if not world.named and _passed_over(line):
+        higher = [above for above in higher if above is not Tier.EDGE]
     if not higher:
         return Reason.NO_UPSTREAM
     if line.degraded and _HEIGHT[higher[0]] > _HEIGHT[line.answered]:
         return line.reason
     return higher[0]
+
+
+def _passed_over(line: Logged) -> bool:
+    """Did the cloud answer without the edge, because there was none, or it was out or busy?"""
+    return line.answered is Tier.CLOUD and Tier.EDGE not in (said.tier for said in line.seen)
 
 
 def _stopped_at(line: Logged, tier: Tier) -> bool:

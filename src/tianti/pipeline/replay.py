@@ -76,6 +76,9 @@ def replay(
         after=_side(low, high, changes.prices, points),
         contradicting=sum(_contradicts(line, logged, shown) for line in lines),
         unknown=sum(a.fate != b.fate for a, b in zip(low, high, strict=True)),
+        passed_over=0
+        if named or Tier.EDGE not in (shown or ())
+        else sum(a.fate.way[1:] == (Tier.CLOUD,) for a in high),
         anew=sum(len(a.fate.way) == 1 < len(b.fate.way) for a, b in zip(before, high, strict=True)),
         late=sum(len(e.fate.way) > 1 and (e.ms or 0) > line.deadline_ms for e, line in zip(high, lines, strict=True)),
     )

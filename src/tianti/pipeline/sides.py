@@ -38,7 +38,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """Both sides.
 
     `contradicting`: lines that do not follow from their own scores. `unknown`: requests with more than one possible
-    fate; `anew`: that would climb and had not; `late`: that would be answered after their deadline at the given times.
+    fate; `passed_over`: that the cloud answers without an edge that others saw; `anew`: that would climb and had not;
+    `late`: that would be answered after their deadline at the given times.
     """
 
     requests: int
@@ -46,6 +47,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     after: Side
     contradicting: int
     unknown: int
+    passed_over: int
     anew: int
     late: int
 
@@ -65,6 +67,11 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
                     self.unknown,
                     f"{_requests(self.unknown)} of two possible ends, since the edge's score is not known: figures run "
                     "from all kept at the edge to all passed on. A log with texts, and --release, settles it.",
+                ),
+                (
+                    self.passed_over,
+                    f"{_requests(self.passed_over)} passed over the edge, as it was out or busy then; --upstreams "
+                    "edge,cloud asks what if it had not been.",
                 ),
                 (
                     self.anew,

@@ -1,6 +1,7 @@
 """A node's decision log: one JSON line for every request that entered the ladder here, appended to a file.
 
-A thread of its own writes, so that no request waits for a disk.
+A thread of its own writes, so that no request waits for a disk, and some lines at once: a thread that wakes for each
+would take the processor from the next request.
 Not here: what a line says (`spec.logged`), reading it again (`pipeline.decisions`).
 Invariants: whatever becomes of the file, no request is lost or late; lines that could not be written are said once in
 the log of the program; a line that a crash cut off is never continued by the next.
@@ -10,16 +11,17 @@ import atexit
 import logging
 import threading
 import time
+from collections import deque
 from pathlib import Path
-from queue import SimpleQueue
 
 import msgspec
 
 from tianti.errors import UsageError
 from tianti.spec import Prediction, Tier
-from tianti.spec.logged import Logged, logged
+from tianti.spec.logged import logged
 
 _WAITING = 10_000  # lines that a slow disk may leave unwritten; more are dropped
+_GATHER_S = 0.2  # before lines are written: what a crash of the program loses
 _BATCH = 256
 _CLOSING_S = 5.0
 _log = logging.getLogger("tianti")
@@ -44,33 +46,36 @@ class Journal:
             raise UsageError(f"log: expected a file that can be written, got {path}: {error}; name another") from error
         self._path, self._texts, self._torn = path, texts, torn
         self._said = False
-        self._lines: SimpleQueue[tuple[Prediction, float, str, Tier, float, str | None] | None] = SimpleQueue()
+        self._lines: deque[bytes] = deque()
+        self._some, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="tianti-journal", daemon=True)
         self._thread.start()
         atexit.register(self.close)  # for a program that forgets to
 
     def write(self, prediction: Prediction, release: str, entry: Tier, deadline_ms: float, text: str) -> None:
         """Have a line written soon. Never raises and never waits."""
-        if self._lines.qsize() >= _WAITING:
+        if len(self._lines) >= _WAITING:
             self._say("its disk does not keep up")
             return
-        self._lines.put((prediction, time.time(), release, entry, deadline_ms, text if self._texts else None))
+        line = logged(prediction, time.time(), release, entry, deadline_ms, text if self._texts else None)
+        self._lines.append(msgspec.json.encode(line) + b"\n")
+        if not self._some.is_set():
+            self._some.set()
 
     def close(self) -> None:
         """Write what is left, and end the thread. Closing twice does no harm."""
         atexit.unregister(self.close)
-        if self._thread.is_alive():
-            self._lines.put(None)
-            self._thread.join(_CLOSING_S)
+        self._ending.set()
+        self._some.set()
+        self._thread.join(_CLOSING_S)
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            batch = [self._lines.get()]
-            while not self._lines.empty() and len(batch) < _BATCH:
-                batch.append(self._lines.get())
-            open_ = None not in batch
-            self._append(b"".join(_encode(logged(*line)) for line in batch if line is not None))
+        while not self._ending.is_set():
+            self._some.wait()
+            self._ending.wait(_GATHER_S)
+            self._some.clear()  # before the lines are taken: what comes meanwhile sets it again
+            while self._lines:
+                self._append(b"".join(self._lines.popleft() for _ in range(min(len(self._lines), _BATCH))))
         self._file.close()
 
     def _append(self, lines: bytes) -> None:
@@ -94,7 +99,3 @@ def _ends_within_a_line(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) != b"\n"
-
-
-def _encode(line: Logged) -> bytes:
-    return msgspec.json.encode(line) + b"\n"
