@@ -12,7 +12,7 @@ import sys
 import click
 
 import tianti
-from tianti.cli import answer, build, demo, inspect, replay
+from tianti.cli import answer, build, data, demo, inspect, replay
 from tianti.errors import TiantiError, UsageError
 
 
@@ -22,7 +22,7 @@ def tianti_command() -> None:
     """Tianti (天梯): a ladder of language models from the device to the cloud, under one accuracy certificate."""
 
 
-for command in (*build.COMMANDS, *answer.COMMANDS, *inspect.COMMANDS, *replay.COMMANDS, *demo.COMMANDS):
+for command in (*build.COMMANDS, *answer.COMMANDS, *inspect.COMMANDS, *data.COMMANDS, *replay.COMMANDS, *demo.COMMANDS):
     tianti_command.add_command(command)
 
 
