@@ -3,8 +3,8 @@
     python -m benchmarks.device_overhead
 
 One process; bare and ladder take turns on the same text, so that both see the same machine. Bare is `tokenizer.encode`
-and `session.run`; the ladder adds the score, 150 named probabilities and the decision. Then the same after the
-breaker of a dead upstream has opened. Times are microseconds, p50 of the pairs.
+and `session.run`; the ladder adds the score, 150 named probabilities and the decision. Then the same with a decision
+log, and after the breaker of a dead upstream has opened. Times are microseconds, p50 of the pairs.
 """
 
 import socket
@@ -62,6 +62,8 @@ def main() -> None:
         with load(release.folder) as ladder:
             for name, text in (("answered", "w7a"), ("answered, 8 tokens", "w7a " * 8), ("no_upstream", "w7b")):
                 print(f"{name:<34}{'{:9.1f}{:9.1f}{:9.1f}'.format(*measure(bare, ladder, text))}")
+        with load(release.folder, log=Path(folder) / "log.jsonl") as ladder:
+            print(f"{'answered, logged':<34}{'{:9.1f}{:9.1f}{:9.1f}'.format(*measure(bare, ladder, 'w7a'))}")
         with load(release.folder, upstream=[dead_url(), dead_url()]) as ladder:
             while ladder.predict("w7b").decision.reason != "breaker_open":
                 time.sleep(0.01)
