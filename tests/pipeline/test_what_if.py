@@ -143,6 +143,7 @@ def test_other_models_are_run_on_the_texts(nodes: Nodes, middle: Path, tmp_path:
     share, cost = truth(tmp_path / "log")
     assert figures(found.found.after) == (share, pytest.approx(cost))
     assert (found.release, found.asked_release) == (nodes.release.id, other.id)
+    assert any("Times are of the models that were in use" in line for line in found.findings)
 
 
 @pytest.mark.parametrize("upstreams", [(), (Tier.CLOUD,), (Tier.EDGE,)], ids=["none", "cloud", "edge"])
@@ -183,6 +184,20 @@ def test_an_edge_that_was_passed_over_is_so_again_unless_it_is_named(nodes: Node
     share = truth(middle)[0][Tier.CLOUD]
     assert (named.passed_over, named.unknown) == (0, passed_over)
     assert named.after.share[Tier.CLOUD].low <= share <= named.after.share[Tier.CLOUD].high
+
+
+def test_nodes_of_two_tiers_may_share_a_log(nodes: Nodes, middle: Path) -> None:
+    """What a device had above it is not what an edge has."""
+    path = middle.with_suffix(".mixed.jsonl")
+    path.write_bytes(middle.read_bytes())
+    with load(nodes.release.folder, nodes.cloud, tier=Tier.EDGE, point=MIDDLE, audits=0.0, log=path) as ladder:
+        for text in TEXTS:
+            ladder.predict(text)
+    found = nodes.replay(path).found
+    assert found.before == found.after and found.requests == 2 * len(TEXTS)
+    assert (found.contradicting, found.passed_over) == (0, 0)
+    assert found.after.certified.high < 1.0, "no certificate speaks of requests that enter at the edge"
+    assert figures(nodes.replay(path, point=LAX).found.after)[0] != figures(found.after)[0]
 
 
 def test_prices_and_times_are_as_they_are_named(nodes: Nodes, middle: Path) -> None:

@@ -65,6 +65,13 @@ def test_a_response_comes_back(response: InferResponse) -> None:
     assert oip.decode_response(oip.encode_response(response)) == response
 
 
+def test_an_own_answer_costs_nothing_more_on_the_wire() -> None:
+    own = Decision(reason=Reason.SCORE)
+    passed = msgspec.structs.replace(own, seen=(Said(Tier.EDGE, 0.4, 1.0), Said(Tier.CLOUD, 0.9, 2.0)))
+    assert b"seen" not in msgspec.json.encode(own)
+    assert len(msgspec.json.encode(passed)) - len(msgspec.json.encode(own)) < 100
+
+
 @given(responses())
 def test_tensors_are_as_the_specification_wants_them(response: InferResponse) -> None:
     outputs = json.loads(oip.encode_response(response))["outputs"]

@@ -61,7 +61,7 @@ def _check(line: Logged, number: int, path: Path) -> None:
     if line.schema != SCHEMA:
         raise DataError(f"{path}: expected schema {SCHEMA} at line {number}, got {line.schema!r}; update tianti")
     tiers = [said.tier for said in line.seen]
-    way = sorted(set(tiers), key=TIERS.index)
+    way = sorted(tiers, key=TIERS.index)
     if tiers != way or not tiers or (tiers[0], tiers[-1]) != (line.entry, line.answered):
         expected = f"a way from {line.entry} up to {line.answered}"
         got = ", ".join(tiers) or "nobody"

@@ -42,8 +42,8 @@ class World(NamedTuple):
 
 
 def fate_of(line: Logged) -> Fate:
-    """What became of the request."""
-    return Fate(tuple(said.tier for said in line.seen), line.reason)
+    """What became of the request; a tier of several nodes is one tier."""
+    return Fate(tuple(dict.fromkeys(said.tier for said in line.seen)), line.reason)
 
 
 def fates(line: Logged, scores: Scores, world: World) -> tuple[Fate, ...]:

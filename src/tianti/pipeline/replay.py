@@ -5,8 +5,9 @@ Invariants: replayed with nothing changed, a true log gives exactly its own figu
 from the cheapest to the dearest; a risk is said only where it is certified.
 """
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ from tianti.pipeline.sides import Range, Replayed, Side
 from tianti.router.policy import threshold_of
 from tianti.spec import TIERS, Certificate, Reason, Tier
 from tianti.spec.logged import Logged
+
+_EDGE_FIRST = (Tier.EDGE,)
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,18 +58,15 @@ def replay(
     """
     shown, usual = _upstreams_of(lines), _usual_ms(lines)
     points = [line.point if changes.point is None else changes.point for line in lines]
-    named = changes.upstreams is not None
-    worlds = {
-        point: World(_thresholds(asked, point), changes.upstreams if named else shown, named) for point in set(points)
-    }
+    then = _worlds(logged, {entry: above or (Tier.EDGE, Tier.CLOUD) for entry, above in shown.items()}, None)
+    now = _worlds(asked, shown, changes.upstreams)
     before = [_Ending(fate_of(line), line.ms, line.certified) for line in lines]
-    low, high = [], []
+    low, high, other = [], [], asked != logged
     for index, (line, point) in enumerate(zip(lines, points, strict=True)):
         scores = _known(line) if changes.scores is None else changes.scores[index]
-        covered = _is_covered(line, point, anew=changes.scores is not None)
         ends = [
-            _Ending(fate, _ms(line, fate, usual, changes.latency_ms), covered)
-            for fate in fates(line, scores, worlds[point])
+            _Ending(fate, _ms(line, fate, usual, changes.latency_ms), _is_covered(line, fate, point, anew=other))
+            for fate in fates(line, scores, now(line.entry, point))
         ]
         low.append(ends[0])
         high.append(ends[-1])
@@ -74,11 +74,14 @@ def replay(
         requests=len(lines),
         before=_side(before, before, prices, [line.point for line in lines]),
         after=_side(low, high, changes.prices, points),
-        contradicting=sum(_contradicts(line, logged, shown) for line in lines),
+        contradicting=sum(
+            fates(line, _known(line), then(line.entry, line.point)) != (fate_of(line),) for line in lines
+        ),
         unknown=sum(a.fate != b.fate for a, b in zip(low, high, strict=True)),
-        passed_over=0
-        if named or Tier.EDGE not in (shown or ())
-        else sum(a.fate.way[1:] == (Tier.CLOUD,) for a in high),
+        passed_over=sum(
+            end.fate.way == (Tier.DEVICE, Tier.CLOUD)
+            for end in (high if changes.upstreams is None and Tier.EDGE in (shown.get(Tier.DEVICE) or ()) else ())
+        ),
         anew=sum(len(a.fate.way) == 1 < len(b.fate.way) for a, b in zip(before, high, strict=True)),
         late=sum(len(e.fate.way) > 1 and (e.ms or 0) > line.deadline_ms for e, line in zip(high, lines, strict=True)),
     )
@@ -88,27 +91,35 @@ def _known(line: Logged) -> Scores:
     return {said.tier: said.score for said in line.seen}
 
 
-def _thresholds(certificate: Certificate, point: float | None) -> dict[Tier, float]:
-    return {tier: threshold_of(certificate, tier, point) for tier in (Tier.DEVICE, Tier.EDGE)}
+def _upstreams_of(lines: Sequence[Logged]) -> dict[Tier, tuple[Tier, ...] | None]:
+    """The tiers above each entry that ever answered; none where a request found none, None where no line tells."""
+    found: dict[Tier, tuple[Tier, ...] | None] = {}
+    for entry in {line.entry for line in lines}:
+        here = [line for line in lines if line.entry is entry]
+        above = {said.tier for line in here for said in line.seen[1:]}
+        alone = any(line.reason is Reason.NO_UPSTREAM for line in here)
+        found[entry] = tuple(tier for tier in TIERS if tier in above) if above or alone else None
+    return found
 
 
-def _upstreams_of(lines: Sequence[Logged]) -> tuple[Tier, ...] | None:
-    """The tiers above that ever answered; none where a request found none, None where no line tells."""
-    above = {said.tier for line in lines for said in line.seen[1:]}
-    if above:
-        return tuple(tier for tier in TIERS if tier in above)
-    return () if any(line.reason is Reason.NO_UPSTREAM for line in lines) else None
+def _worlds(
+    certificate: Certificate, shown: Mapping[Tier, tuple[Tier, ...] | None], named: tuple[Tier, ...] | None
+) -> Callable[[Tier, float | None], World]:
+    """What requests of an entry and a point are decided under."""
+
+    @functools.cache
+    def world(entry: Tier, point: float | None) -> World:
+        thresholds = {tier: threshold_of(certificate, tier, point) for tier in (Tier.DEVICE, Tier.EDGE)}
+        return World(thresholds, shown[entry] if named is None else named, named is not None)
+
+    return world
 
 
-def _contradicts(line: Logged, certificate: Certificate, shown: tuple[Tier, ...] | None) -> bool:
-    world = World(_thresholds(certificate, line.point), shown or (Tier.EDGE, Tier.CLOUD), named=False)
-    return fates(line, _known(line), world) != (fate_of(line),)
-
-
-def _is_covered(line: Logged, point: float | None, *, anew: bool) -> bool:
-    """Does the certificate speak of an answer to this request? Not of one that it did not speak of before."""
+def _is_covered(line: Logged, fate: Fate, point: float | None, *, anew: bool) -> bool:
+    """Does the certificate speak of this answer? Not of an edge's that was asked first, nor where it spoke no more."""
     told = line.reason is Reason.SCORE or line.reason is Reason.TOP
-    return point is not None and line.entry is not Tier.EDGE and (anew or line.certified or not told)
+    silent = told and not line.certified and fate_of(line).way != _EDGE_FIRST and not anew
+    return point is not None and fate.way != _EDGE_FIRST and not silent
 
 
 def _usual_ms(lines: Sequence[Logged]) -> dict[Tier, float]:

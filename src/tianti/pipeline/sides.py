@@ -5,7 +5,7 @@ Not here: finding it (`replay`). Invariant: whatever is not known for sure is a 
 
 import msgspec
 
-from tianti.spec import Tier, percent
+from tianti.spec import Tier
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     def findings(self, cut: int) -> list[str]:
         """What must be known to read the figures, as sentences; `cut` lines of the log were not whole."""
-        degraded = percent(round(self.after.degraded.high, 4))
+        degraded = round(self.after.degraded.high * self.requests)
         return [
             sentence
             for holds, sentence in (
@@ -77,7 +77,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
                     self.anew,
                     f"{_requests(self.anew)} to climb that did not: assumed is that the higher tier is in reach.",
                 ),
-                (self.after.degraded.high, f"{degraded} degraded: what was out of reach then is out of reach still."),
+                (degraded, f"{_requests(degraded)} degraded: what was out of reach then is out of reach still."),
                 (
                     self.late,
                     f"{_requests(self.late)} answered after the deadline at these times: a lower tier would have "

@@ -20,6 +20,8 @@ from tianti.spec import Risk, Tier
 from tianti.spec.ladder import PriceSpec
 from tianti.spec.logged import Logged
 
+_TIMES = "Times are of the models that were in use, since the log knows no others: name others with --latency."
+
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be otherwise; None and empty: as it was. `release` and `of` are a folder, an id or `latest`."""
@@ -92,7 +94,7 @@ def what_if(path: Path, asked: Asked, find: Callable[[str], Path]) -> WhatIf:
         cut=log.cut,
         ran=runs,
         found=found,
-        findings=found.findings(log.cut),
+        findings=found.findings(log.cut) + ([_TIMES] if now.id != then.id and not asked.latency_ms else []),
     )
 
 
