@@ -1,5 +1,8 @@
 """Replayed logs of real nodes: the same with nothing changed, the truth or a range round it with something changed."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -305,3 +308,19 @@ def test_a_release_whose_bytes_are_not_its_own_is_not_run(nodes: Nodes, tmp_path
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     with pytest.raises(IntegrityError):
         nodes.replay(nodes.log(MIDDLE, texts=True), release=str(other.folder))
+
+
+def test_a_program_that_was_killed_leaves_a_log_that_replays(nodes: Nodes, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    code = (
+        "import sys; from tianti import load\n"
+        "with load(sys.argv[1], log=sys.argv[2]) as ladder:\n"
+        "    while True: ladder.predict('lamp')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(nodes.release.folder), str(path)]) as process:
+        while not (path.is_file() and path.stat().st_size) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    found = nodes.replay(path)
+    assert found.cut <= 1 and found.found.requests > 0
+    assert found.found.before == found.found.after
