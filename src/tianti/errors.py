@@ -13,6 +13,7 @@
     ├── RunError                   a package could not be run, or its output is not usable
     └── UpstreamError              a higher tier did not answer
         ├── DeadlineError          not within the request's deadline
+        ├── RefusedError           it says that the request itself is wrong: asking again does not help
         └── BusyError              it is out or has as much under way as it can take: not asked
 
 Not here: HTTP status codes and exit handling, which belong to `serving` and `cli`.
@@ -73,6 +74,10 @@ class UpstreamError(TiantiError):
 
 class DeadlineError(UpstreamError):
     """A higher tier did not answer within the deadline."""
+
+
+class RefusedError(UpstreamError):
+    """A server says that the request itself is wrong: asking again does not help."""
 
 
 class BusyError(UpstreamError):

@@ -39,7 +39,11 @@ def test_defaults_are_enough() -> None:
     [
         ("name: x\ndata: {train: a}\ncluod: {}", "did you mean cloud?"),
         ("name: x\ndata: {train: a, lable: y}", "did you mean data.label?"),
-        (MINIMAL + "cloud: {endpoint: https://x}", "planned and not built yet"),
+        (MINIMAL + "rollout: {rings: 3}", "planned and not built yet"),
+        (MINIMAL + "cloud: {calls: 100}", "give its URL as cloud.endpoint"),
+        ("name: x\ndata: {train: a, label: null}", "needs a cloud.endpoint"),
+        (MINIMAL + "edge: null\nprices: {edge: 1}", "no edge to pay for"),
+        (MINIMAL + "edge: null\nsearch: {minutes: 1}", "not built yet"),
         (MINIMAL + "search: {minutes: 0}", "> 0"),
         (MINIMAL + "device: {size: 1.5}", "size"),
         (MINIMAL + "device: {size: 1.5 mb}", "expected a number and one of"),

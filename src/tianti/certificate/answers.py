@@ -35,15 +35,22 @@ def some(answers: LadderAnswers, rows: NDArray[np.int64] | NDArray[np.bool_] | s
 
 def agreement(said: Mapping[Tier, Readings]) -> LadderAnswers:
     """Every tier's answers, right where they are the cloud's; what the cloud cannot read is no disagreement."""
-    cloud = said[Tier.CLOUD].index
-    return {tier: Answers(readings.score, readings.right(cloud)) for tier, readings in said.items()}
+    return _answers(said, said[Tier.CLOUD].index)
 
 
 def judged(said: Mapping[Tier, Readings], truth: NDArray[np.int64], risk: Risk) -> LadderAnswers:
     """Every tier's answers as a risk sees them; truth [rows] as in `Readings.right`, not looked at for "disagree"."""
     if risk == "disagree":
         return agreement(said)
-    return {tier: Answers(readings.score, readings.right(truth)) for tier, readings in said.items()}
+    return _answers(said, truth)
+
+
+def _answers(said: Mapping[Tier, Readings], truth: NDArray[np.int64]) -> LadderAnswers:
+    """Of every tier; an edge that a ladder lacks never answers."""
+    nobody = Answers(np.zeros(len(truth)), np.zeros(len(truth), dtype=np.bool_))
+    return {Tier.EDGE: nobody} | {
+        tier: Answers(readings.score, readings.right(truth)) for tier, readings in said.items()
+    }
 
 
 class Outcome(NamedTuple):

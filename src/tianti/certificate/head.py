@@ -25,8 +25,8 @@ def fit_head(
 ) -> ScoreHead:
     """A head for one model, from its logits [rows, labels] on tuning rows.
 
-    `truth` [rows] indexes the model's labels, -1 = out of scope. Rows whose logits are not finite teach nothing
-    (they always escalate).
+    `truth` [rows] indexes the model's labels, -1 = out of scope; below that it is another label, which the model never
+    gives. Rows whose logits are not finite teach nothing (they always escalate).
     """
     usable = np.isfinite(logits).all(axis=1) & (logits.shape[1] > 1)
     logits, tokens, unknown, truth = logits[usable], tokens[usable], unknown[usable], truth[usable]
@@ -36,10 +36,12 @@ def fit_head(
     if has_out_of_scope:
         energy = np.array([row.energy for row in evidence])
         answered = np.array([row.index for row in evidence], dtype=np.int64)
-        head = ScoreHead(temperature=head.temperature, reject_below=fit_reject(energy, answered == truth, ~known))
+        head = ScoreHead(
+            temperature=head.temperature, reject_below=fit_reject(energy, answered == truth, truth == REJECTED)
+        )
         evidence = _examine_all(head, logits, tokens, unknown)
     # REJECTED is -1, and so is an out-of-scope truth: equal means that the final label is right
-    right = np.array([row.index for row in evidence], dtype=np.int64) == np.where(known, truth, REJECTED)
+    right = np.array([row.index for row in evidence], dtype=np.int64) == truth
     if min(right.sum(), (~right).sum()) < MIN_OF_EACH:
         return head
     weights, bias = fit_logistic(np.array([row.features for row in evidence]), right)

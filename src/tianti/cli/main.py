@@ -12,7 +12,7 @@ import sys
 import click
 
 import tianti
-from tianti.cli import answer, build, data, demo, inspect, replay
+from tianti.cli import answer, assess, build, data, demo, inspect, replay
 from tianti.errors import TiantiError, UsageError
 
 
@@ -22,8 +22,9 @@ def tianti_command() -> None:
     """Tianti (天梯): a ladder of language models from the device to the cloud, under one accuracy certificate."""
 
 
-for command in (*build.COMMANDS, *answer.COMMANDS, *inspect.COMMANDS, *data.COMMANDS, *replay.COMMANDS, *demo.COMMANDS):
-    tianti_command.add_command(command)
+for group in (build, assess, answer, inspect, data, replay, demo):
+    for command in group.COMMANDS:
+        tianti_command.add_command(command)
 
 
 def run_cli() -> None:

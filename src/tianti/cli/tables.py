@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tianti.pipeline import RunRecord, Workspace
-from tianti.spec import TIERS, percent
+from tianti.spec import TIERS, Tier, percent
 
 _WORDS = {
     "en": {
@@ -19,6 +19,7 @@ _WORDS = {
         "in_scope": "in scope",
         "size": "size",
         "latency": "latency p50 / p99",
+        "called": "called",
         "answers": "answers at {alpha}",
         "device": "device",
         "edge": "edge",
@@ -31,7 +32,7 @@ _WORDS = {
         "harmful": "Not certifiable: even the strictest point risked too much, so all goes to the cloud.",
         "void": "The certificate does not speak about these test rows: {why}.",
         "saves": "Saves {share} of the all-cloud price: {cost:.3f} instead of {all:.3f} per 1,000 requests, "
-        "assuming edge {edge:g} and cloud {cloud:g} per 1,000.",
+        "assuming {assumed} per 1,000.",
         "report": "Report: {path}",
     },
     "zh": {
@@ -40,6 +41,7 @@ _WORDS = {
         "in_scope": "范围内",
         "size": "大小",
         "latency": "延迟 p50 / p99",
+        "called": "仅调用",
         "answers": "{alpha} 时作答占比",
         "device": "端 device",
         "edge": "边 edge",
@@ -51,8 +53,7 @@ _WORDS = {
         "none": "这些数据不足以认证：全部交给云。需要 {rows} 行认证数据。",
         "harmful": "无法认证：最严格的工作点风险仍然过大，全部交给云。",
         "void": "证书不适用于这些测试数据：{why}。",
-        "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}"
-        "（假定每千次单价：边 {edge:g}，云 {cloud:g}）。",
+        "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}（假定每千次单价：{assumed}）。",
         "report": "报告：{path}",
     },
 }
@@ -77,14 +78,14 @@ def _tier_table(record: RunRecord, level: dict[str, Any], words: dict[str, str])
     for column in ("accuracy", "in_scope", "size", "latency"):
         table.add_column(words[column], justify="right")
     table.add_column(words["answers"].format(alpha=percent(level["alpha"])), justify="right")
-    for tier in TIERS:
+    for tier in (tier for tier in TIERS if tier in record.tiers):
         figures = record.tiers[tier]
         latency = figures["latency_ms"]
         table.add_row(
             words[tier],
             f"{figures['accuracy']:.1%}",
             f"{figures['accuracy_in_scope']:.1%}",
-            f"{figures['size_bytes'] / 1e6:.2f} MB",
+            f"{figures['size_bytes'] / 1e6:.2f} MB" if figures["parity"] else words["called"],
             f"{latency['p50']:.2f} / {latency['p99']:.2f} ms",
             f"{level['share'][tier]:.1%}",
         )
@@ -97,12 +98,13 @@ def _sentences(record: RunRecord, level: dict[str, Any], words: dict[str, str]) 
     void = record.certificate["void"]
     prices, cost = record.prices, level["cost_per_1000"]
     saved = 1 - cost / prices["cloud"] if prices["cloud"] else 0.0
+    assumed = ", ".join(f"{words[tier]} {prices[tier]:g}" for tier in (Tier.EDGE, Tier.CLOUD) if tier in record.tiers)
     confidence = percent(record.certificate["confidence"])
     risk = words[record.certificate["risk"]].format(alpha=percent(level["alpha"]))
     return [
         *([words["void"].format(why=void)] if void else []),
         words["certified"].format(risk=risk, confidence=confidence),
-        words["saves"].format(share=f"{saved:.0%}", cost=cost, all=prices["cloud"], **prices),
+        words["saves"].format(share=f"{saved:.0%}", cost=cost, all=prices["cloud"], assumed=assumed),
     ]
 
 
@@ -111,7 +113,7 @@ def print_comparison(first: RunRecord, second: RunRecord) -> None:
     table = Table(title=f"{first.run}  ->  {second.run}", title_justify="left")
     for column in ("tier", "accuracy", "size MB", "p50 ms"):
         table.add_column(column, justify="left" if column == "tier" else "right")
-    for tier in TIERS:
+    for tier in (tier for tier in TIERS if tier in first.tiers and tier in second.tiers):
         before, after = first.tiers[tier], second.tiers[tier]
         table.add_row(
             tier,

@@ -25,11 +25,14 @@ _TYPO_LIKENESS = 0.8  # difflib's ratio: two letters swapped in six
 _SHOWN_LABELS = 10
 
 
-def clean_sources(tables: Mapping[str, list[Row]]) -> tuple[dict[str, list[Row]], dict[str, SourceCounts]]:
+def clean_sources(
+    tables: Mapping[str, list[Row]], labelled: bool = True
+) -> tuple[dict[str, list[Row]], dict[str, SourceCounts]]:
     """Drop empty, repeated and leaked rows.
 
     Args:
         tables: rows by the key of `data:` that named them, some of KEPT_FIRST.
+        labelled: rows of all keys but UNLABELLED must have a label.
 
     Returns:
         The kept rows in their order, and the counts of each source.
@@ -41,7 +44,7 @@ def clean_sources(tables: Mapping[str, list[Row]]) -> tuple[dict[str, list[Row]]
     counts: dict[str, SourceCounts] = {}
     taken: set[str] = set()
     for name in (name for name in KEPT_FIRST if name in tables):
-        kept[name], counts[name] = _clean_source(tables[name], taken, name != UNLABELLED)
+        kept[name], counts[name] = _clean_source(tables[name], taken, labelled and name != UNLABELLED)
         taken |= {normalise(row.text) for row in kept[name]}
         if not kept[name]:
             found = f"{counts[name].empty} empty, {counts[name].duplicate} repeated, {counts[name].leaked} leaked"

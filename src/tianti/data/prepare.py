@@ -39,7 +39,8 @@ _LABELS = "labels.json"
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """Rows by role, and texts without a label, which students learn from.
 
-    `labels`: those in scope, sorted, which are a model's outputs; `out_of_scope` is none of them.
+    `labels`: those in scope, sorted, which are a model's outputs; `out_of_scope` is none of them. Where the source has
+    no labels there are none yet, and every row's is empty (see `label`).
     """
 
     rows: dict[Role, list[Row]]
@@ -74,14 +75,15 @@ def prepare(spec: DataSpec, base: Path, slices: tuple[str, ...], seed: int) -> P
         label = None if name == UNLABELLED else spec.label
         columns = Columns(text=spec.text, label=label, group=slices if tested else ())
         tables[name] = read_table(source, base, columns, spec.encoding)
-    labels = check_labels(tables, spec.out_of_scope)
-    kept, counts = clean_sources(tables)
+    labelled = spec.label is not None
+    labels = check_labels(tables, spec.out_of_scope) if labelled else ()
+    kept, counts = clean_sources(tables, labelled)
     roles = assign_roles(kept, takes, seed)
     _drop_conflicting(roles, counts["train"])
     unlabelled = [row.text for row in kept.get(UNLABELLED, [])]
     check_apart(roles, unlabelled)
     check_train_rows(roles[Role.TRAIN], tables["train"], labels)
-    report = _report(roles, counts, labels, spec.out_of_scope)
+    report = make_report(roles, counts, labels, spec.out_of_scope)
     return Prepared(rows=roles, unlabelled=unlabelled, labels=labels, out_of_scope=spec.out_of_scope, report=report)
 
 
@@ -160,9 +162,10 @@ def _drop_conflicting(roles: dict[Role, list[Row]], counts: SourceCounts) -> Non
     counts.kept -= len(dropped)
 
 
-def _report(
+def make_report(
     roles: Mapping[Role, list[Row]], counts: dict[str, SourceCounts], labels: tuple[str, ...], out_of_scope: str | None
 ) -> CleaningReport:
+    """What is said of these rows; `labels` is empty as long as they have none."""
     found = {
         role: RoleCounts(
             rows=len(rows),
@@ -177,7 +180,7 @@ def _report(
         roles=found,
         out_of_scope=out_of_scope,
         characters=Lengths(p50=lengths[len(lengths) // 2], p95=lengths[int(len(lengths) * 0.95)], longest=lengths[-1]),
-        warnings=_warnings(found, labels, out_of_scope),
+        warnings=_warnings(found, labels, out_of_scope) if labels else [],
     )
 
 

@@ -87,6 +87,8 @@ def _describe_source(name: str, counts: SourceCounts) -> str:
 
 def _describe_labels(report: CleaningReport) -> str:
     train = report.roles[Role.TRAIN].labels
+    if train.keys() == {""}:
+        return "labels: none of their own; the cloud is asked"
     in_scope = [count for label, count in train.items() if label != report.out_of_scope]
     each = f"{min(in_scope):,}" if min(in_scope) == max(in_scope) else f"{min(in_scope):,} to {max(in_scope):,}"
     line = f"labels: {len(in_scope)} in scope, {each} train rows each"

@@ -67,7 +67,8 @@ def load(
 
     Args:
         release: a release's folder; or an id or `latest`, looked up in `.tianti/releases` of the current folder.
-        upstream: URL of the next higher node; of several, each is asked where those before it are out.
+        upstream: URL of the next higher node, or `cloud` for the server that the release has as its cloud (`cloud=URL`
+            where it has moved); of several, each is asked where those before it are out.
         tier: the tier whose model runs here.
         point: the alpha to answer under; default: 1 % if certified, else the nearest below, else the smallest.
         laxest: up to which certified alpha load, budget or the program's own pressure may move the point; default: it
@@ -89,7 +90,8 @@ def load(
     policy = Policy(point=point, laxest=laxest, per_day=per_day, audits=audits)
     if log_texts and log is None:
         raise UsageError("log_texts: expected a log to write them to, got none; name it as log=FILE")
-    node = Node(found, tier, connect(urls, found.record.name), policy=policy)
+    (upstreams,) = connect(urls, [found])
+    node = Node(found, tier, upstreams, policy=policy)
     return Ladder(node, deadline_ms, None if log is None else Journal(Path(log), log_texts))
 
 

@@ -2,6 +2,7 @@
 
     config.json  tokenizer.json  onnx/model.onnx | litert/model.tflite  README.md  manifest.json  golden.jsonl
 
+A model that is only called has endpoint.json in the model's place, and a tokenizer only where it takes tokens.
 Not here: running it (`runtimes`). Invariants: manifest.json names every other file with its SHA-256 and size; the
 package's id is the SHA-256 of manifest.json; nothing that is not named is read. The format's page: FORMAT.md.
 """
@@ -13,16 +14,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from tianti.errors import IntegrityError, PackageError
+from tianti.spec import Endpoint
 from tianti.store import canonical_json, sha256_bytes, sha256_file, write_atomic
 
 SCHEMA = "tianti.package/1"
-MODEL_FILES = {"onnx": "onnx/model.onnx", "litert": "litert/model.tflite"}
+MODEL_FILES = {"onnx": "onnx/model.onnx", "litert": "litert/model.tflite", "endpoint": "endpoint.json"}
 GOLDEN_TOLERANCE = 0.05
-Engine = Literal["onnx", "litert", "openvino"]
-"""What runs a package: ONNX Runtime, LiteRT, OpenVINO."""
+Format = Literal["onnx", "litert", "endpoint"]
+Engine = Literal["onnx", "litert", "openvino", "endpoint"]
+"""What runs a package: ONNX Runtime, LiteRT, OpenVINO; or a server that is only called."""
 # a name becomes a folder where a package is exported; ladder.yaml's own names, with a tier behind them, fit
 Name = Annotated[str, msgspec.Meta(pattern=r"^(?=.*\w)[\w.-]{1,120}\Z")]
-_REQUIRED = {"tokenizer.json", "config.json", "golden.jsonl"}
+_REQUIRED = {"config.json", "golden.jsonl"}
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +46,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
     version: str
     task: str
-    format: Literal["onnx", "litert"] = "onnx"
+    format: Format = "onnx"
     engine: Engine = "onnx"
     platform: str = "any"
     labels: tuple[str, ...]
@@ -83,6 +86,19 @@ class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
         """The tokenizer; it holds all that changes the model's input."""
         return self.folder / "tokenizer.json"
 
+    def endpoint(self) -> Endpoint | None:
+        """The server that holds the model; None where the package holds it itself.
+
+        Raises:
+            PackageError: what is said of it cannot be read.
+        """
+        if self.manifest.format != "endpoint":
+            return None
+        try:
+            return msgspec.json.decode(self.model_path.read_bytes(), type=Endpoint)
+        except (OSError, msgspec.DecodeError) as error:
+            raise PackageError(f"{self.model_path} cannot be read: {error}; fetch the package again") from error
+
     def goldens(self) -> list[Golden]:
         """The self-tests that travel with the package."""
         lines = (self.folder / "golden.jsonl").read_bytes().splitlines()
@@ -97,7 +113,7 @@ def write_package(
     labels: tuple[str, ...],
     max_length: int,
     model: Path,
-    tokenizer_json: str,
+    tokenizer_json: str | None,
     goldens: list[Golden],
     card: str,
     architecture: str,
@@ -106,7 +122,7 @@ def write_package(
     engine: Engine = "onnx",
 ) -> ModelPackage:
     """Lay out a package in an empty folder and write its manifest last."""
-    form: Literal["onnx", "litert"] = "litert" if engine == "litert" else "onnx"
+    form: Format = engine if engine != "openvino" else "onnx"
     model_file = MODEL_FILES[form]
     (folder / model_file).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model, folder / model_file)
@@ -117,7 +133,7 @@ def write_package(
     }
     texts = {
         "config.json": canonical_json(config),
-        "tokenizer.json": tokenizer_json.encode(),
+        **({} if tokenizer_json is None else {"tokenizer.json": tokenizer_json.encode()}),
         "golden.jsonl": b"".join(canonical_json(golden) + b"\n" for golden in goldens),
         "README.md": card.encode(),
     }
@@ -157,7 +173,8 @@ def read_package(folder: Path) -> ModelPackage:
         raise PackageError(f"{folder / 'manifest.json'} is malformed: {error}") from error
     if manifest.schema != SCHEMA:
         raise PackageError(f"{folder}: expected schema {SCHEMA}, got {manifest.schema!r}; update tianti")
-    if lacking := {*_REQUIRED, MODEL_FILES[manifest.format]} - set(manifest.files):
+    tokenizer = set() if manifest.format == "endpoint" else {"tokenizer.json"}
+    if lacking := {*_REQUIRED, *tokenizer, MODEL_FILES[manifest.format]} - set(manifest.files):
         raise PackageError(
             f"{folder}: the manifest does not name {', '.join(sorted(lacking))}; fetch the package again"
         )

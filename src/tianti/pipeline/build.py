@@ -21,11 +21,12 @@ from tianti.pipeline.profiling import read_profile
 from tianti.pipeline.run import run_stages
 from tianti.pipeline.search import SearchRecord, search
 from tianti.pipeline.stages import ladder_stages
+from tianti.pipeline.stages.ask import LABEL
 from tianti.pipeline.stages.evaluate import read_evaluation
 from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.workspace import RunRecord, Workspace
 from tianti.spec import Certificate
-from tianti.spec.ladder import load_spec
+from tianti.spec.ladder import LadderSpec, load_spec
 from tianti.store import canonical_json
 
 
@@ -52,9 +53,10 @@ class Console(Protocol):
 class _Log:
     """The run's listener: passes events on, and writes each as one JSON line."""
 
-    def __init__(self, path: Path, console: Console) -> None:
+    def __init__(self, path: Path, console: Console, described: str) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._console = console
+        self._described = described  # the stage after which the rows are as they stay
         self._said_findings = False
 
     def __enter__(self) -> "_Log":
@@ -81,7 +83,7 @@ class _Log:
         self.write("finished", stage=done.name, key=done.key, seconds=done.seconds, cached=done.cached)
         self._console.finished(done)
         # said at once: who sees a mistake in the data need not wait for the models
-        if done.name == PREPARE.name and not self._said_findings:
+        if done.name == self._described and not self._said_findings:
             self._said_findings = True
             for line in describe(read_report(folder)):
                 self._console.said(line)
@@ -97,10 +99,10 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
     spec = load_spec(path)
     stages = ladder_stages(spec, path.parent)  # a wrong name of a user's stage is found before any work
     workspace = Workspace(path.parent)
-    for student in (spec.edge, spec.device):
+    for student in spec.students.values():
         if student.profile is not None:  # so is a profile that cannot be used
             read_profile(path.parent / student.profile, workspace.releases)
-    with workspace.new_run() as folder, _Log(workspace.log_path(folder.name), console) as log:
+    with workspace.new_run() as folder, _open_log(workspace, folder, spec, console) as log:
         searched: list[StageDone] = []
         found: SearchRecord | None = None
         if spec.search is not None:
@@ -135,6 +137,10 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
         workspace.keep_release(folders["release"])
         workspace.keep_run(folder, record)
     return record
+
+
+def _open_log(workspace: Workspace, folder: Path, spec: LadderSpec, console: Console) -> _Log:
+    return _Log(workspace.log_path(folder.name), console, (PREPARE if spec.data.label is not None else LABEL).name)
 
 
 def _tier_line(evaluation: Evaluation, tier: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -11,7 +11,7 @@ from typing import Any
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.search import SearchRecord, pareto_front
-from tianti.spec import TIERS, Tier, percent
+from tianti.spec import Tier, percent
 
 with needs_extra("train"):
     from matplotlib import rc_context
@@ -68,8 +68,12 @@ def _draw(plot, evaluation) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN
 
 
 def _accuracy_by_size(axes: Axes, evaluation: Evaluation) -> None:
-    for tier in TIERS:
+    for tier in evaluation.present:
         figures = evaluation.tiers[tier]
+        if figures.is_called:
+            axes.axhline(figures.accuracy, color=_COLOURS[tier], linewidth=1, linestyle="--", label=f"{tier}, called")
+            axes.legend(frameon=False)
+            continue
         megabytes = figures.size_bytes / 1e6
         axes.scatter(megabytes, figures.accuracy, s=90, color=_COLOURS[tier])
         note = f"{tier}  {figures.latency_ms['p50']:.2f} ms"
@@ -107,7 +111,7 @@ def _scale_sizes(axes: Axes) -> None:
 def _shares(axes: Axes, evaluation: Evaluation) -> None:
     names = [percent(level.alpha) + ("" if level.certified else "\nnot certified") for level in evaluation.levels]
     left = [0.0] * len(names)
-    for tier in TIERS:
+    for tier in evaluation.present:
         shares = [level.share[tier] for level in evaluation.levels]
         axes.barh(names, shares, left=left, color=_COLOURS[tier], label=tier.value, height=0.55)
         for row, (start, share) in enumerate(zip(left, shares, strict=True)):
@@ -121,7 +125,7 @@ def _shares(axes: Axes, evaluation: Evaluation) -> None:
 
 
 def _risk_coverage(axes: Axes, evaluation: Evaluation) -> None:
-    for tier in TIERS:
+    for tier in evaluation.present:
         figures = evaluation.tiers[tier]
         axes.plot(figures.coverage, figures.risk, color=_COLOURS[tier], label=tier.value)
     for number, level in enumerate(level for level in evaluation.levels if level.certified):
@@ -136,7 +140,7 @@ def _risk_coverage(axes: Axes, evaluation: Evaluation) -> None:
 
 def _reliability(axes: Axes, evaluation: Evaluation) -> None:
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-    for tier in TIERS:
+    for tier in evaluation.present:
         figures = evaluation.tiers[tier]
         axes.plot(figures.before.confidence, figures.before.accuracy, color=_COLOURS[tier], linestyle=":", linewidth=1)
         label = f"{tier}  {figures.before.error:.3f} -> {figures.after.error:.3f}"

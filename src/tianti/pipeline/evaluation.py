@@ -5,7 +5,7 @@ Not here: computing any of it (`stages`). Invariant: every figure is of the ship
 
 import msgspec
 
-from tianti.spec import Risk, Tier
+from tianti.spec import TIERS, Risk, Tier
 
 
 class Reliability(msgspec.Struct, frozen=True):
@@ -55,6 +55,11 @@ class TierEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     coverage: list[float]  # share of test rows kept, ascending, for the risk-coverage curve
     risk: list[float]  # share of all test rows that are kept and wrong
 
+    @property
+    def is_called(self) -> bool:
+        """The model stays on somebody's server: there is no file to compare with a parent."""
+        return not self.parity
+
 
 class LevelEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     """The whole ladder on the test rows at one level. Without a certified point all goes to the cloud."""
@@ -95,6 +100,11 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     slices: list[SliceEvaluation]
     cloud_cost_per_1000: float
     void: str | None
+
+    @property
+    def present(self) -> tuple[Tier, ...]:
+        """The tiers that the ladder has, from the device upward."""
+        return tuple(tier for tier in TIERS if tier in self.tiers)
 
     def served_level(self) -> LevelEvaluation:
         """The served level; without one any will do, since all goes to the cloud at each."""

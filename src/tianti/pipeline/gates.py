@@ -24,8 +24,8 @@ def failures(spec: LadderSpec, evaluation: Evaluation) -> list[str]:
     """Every gate and budget that was not met, as sentences; empty when all were."""
     found = [
         missed.words
-        for tier in (Tier.EDGE, Tier.DEVICE)
-        for missed in missed_budgets(tier, spec.student_of(tier), evaluation.tiers[tier])
+        for tier, student in spec.students.items()
+        for missed in missed_budgets(tier, student, evaluation.tiers[tier])
     ]
     gates = spec.evaluate
     if gates.min_accuracy is not None:

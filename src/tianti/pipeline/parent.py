@@ -40,7 +40,10 @@ def find_parent(spec: LadderSpec, base: Path) -> Parent | None:
         known = ", ".join(record.release[:12] for record in runs[-5:]) or "none"
         cure = "name one by its id, since `latest` changes with every run"
         raise SpecError(f"train.from: no run of release {name!r} in {workspace.root}; there are: {known}; {cure}")
-    keys = {stage.name: stage.key for stage in fitting[-1].timeline if stage.name in _STAGES}
+    made = {stage.name: stage.key for stage in fitting[-1].timeline}
+    keys = {stage: made[stage] for stage in _STAGES if stage in made}
+    if "label" in made:  # the cloud's labels stand in for the data's
+        keys["prepare"] = made["label"]
     folders = {stage: workspace.store.get(key) for stage, key in keys.items()}
     present = {stage: folder for stage, folder in folders.items() if folder is not None}
     if lacking := ", ".join(stage for stage in _STAGES if stage not in present):

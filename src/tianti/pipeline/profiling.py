@@ -57,7 +57,7 @@ def measure_costs(spec: LadderSpec, tier: Tier, folder: Path, texts: Sequence[st
 
 def profile_digests(spec: LadderSpec, base: Path) -> list[str]:
     """SHA-256 of the profiles that a spec names: another profile is another measurement."""
-    named = (spec.student_of(tier).profile for tier in (Tier.EDGE, Tier.DEVICE))
+    named = (student.profile for student in spec.students.values())
     return [sha256_file(base / path) for path in named if path is not None and (base / path).is_file()]
 
 

@@ -42,6 +42,22 @@ class Outputs:
         return read_many(head, self.logits, self.tokens, self.unknown)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What an endpoint said: labels as `Readings.index` and its own scores, float64, each [rows]."""
+
+    index: NDArray[np.int64]
+    score: NDArray[np.float64]
+
+    def some(self, rows: slice) -> "Told":
+        """What it said of these rows."""
+        return Told(self.index[rows], self.score[rows])
+
+    def read(self, head: ScoreHead) -> Readings:
+        """Label and score of every row: the endpoint has read its own logits."""
+        return Readings(self.index, self.score, np.zeros(len(self.index)))
+
+
 def run_package(folder: Path, texts: Sequence[str], progress: Progress | None = None) -> Outputs:
     """Run a package over texts, one at a time, on two cores."""
     package = read_package(folder)

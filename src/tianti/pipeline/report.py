@@ -12,7 +12,7 @@ from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
 from tianti.pipeline.search import SearchRecord, pareto_front
 from tianti.pipeline.workspace import RunRecord
-from tianti.spec import TIERS, Certificate, Tier, percent
+from tianti.spec import Certificate, Tier, percent
 from tianti.spec.ladder import LadderSpec
 from tianti.store import write_atomic
 
@@ -27,7 +27,7 @@ def render_body(evaluation: Evaluation, certificate: Certificate, cleaning: Clea
     return _template("report.html.j2").render(
         headline=_headline(evaluation, certificate, spec),
         evaluation=evaluation,
-        tiers=[(tier, evaluation.tiers[tier]) for tier in TIERS],
+        tiers=[(tier, evaluation.tiers[tier]) for tier in evaluation.present],
         certificate=certificate,
         charts=draw_charts(evaluation),
         cleaning=describe(cleaning),
@@ -55,11 +55,14 @@ def _headline(evaluation: Evaluation, certificate: Certificate, spec: LadderSpec
     if not level.certified:
         return "No level can be certified with these calibration rows, so every request goes to the cloud."
     saved = 1 - level.cost_per_1000 / spec.prices.cloud if spec.prices.cloud else 0.0
+    edge = f", {level.share[Tier.EDGE]:.0%} on the edge" if Tier.EDGE in evaluation.tiers else ""
+    cost = "differ from its own in at most" if evaluation.risk == "disagree" else "cost at most"
+    of = "of all requests" if evaluation.risk == "disagree" else "of its accuracy"
     return (
-        f"{level.share[Tier.DEVICE]:.0%} of the requests are answered on the device, {level.share[Tier.EDGE]:.0%} on "
-        f"the edge and {level.share[Tier.CLOUD]:.0%} in the cloud, which at the assumed prices saves {saved:.0%} of "
-        "what the cloud alone would cost. For requests like the calibration rows, answers given below the cloud cost "
-        f"at most {percent(level.alpha)} of its accuracy, with {percent(certificate.confidence)} confidence."
+        f"{level.share[Tier.DEVICE]:.0%} of the requests are answered on the device{edge} and "
+        f"{level.share[Tier.CLOUD]:.0%} in the cloud, which at the assumed prices saves {saved:.0%} of what the cloud "
+        f"alone would cost. For requests like the calibration rows, answers given below the cloud {cost} "
+        f"{percent(level.alpha)} {of}, with {percent(certificate.confidence)} confidence."
     )
 
 

@@ -24,12 +24,13 @@ from tianti.pipeline.candidates import rounds
 from tianti.pipeline.contract import Stage, StageDone
 from tianti.pipeline.gates import Missed, missed_budgets
 from tianti.pipeline.profiling import Costs
-from tianti.pipeline.readings import truth_of
+from tianti.pipeline.readings import Outputs, Told, truth_of
 from tianti.pipeline.run import Listener, run_stages
 from tianti.pipeline.stages import ladder_stages
+from tianti.pipeline.stages.ask import read_answers, tell
 from tianti.pipeline.stages.certify import CERTIFY, fit_heads
 from tianti.pipeline.stages.measure import read_costs
-from tianti.pipeline.stages.probe import PROBES, choosing_rows, read_probe
+from tianti.pipeline.stages.probe import choosing_rows, probe_stages, read_probe
 from tianti.router import choose_point
 from tianti.spec import TIERS, Role, Tier
 from tianti.spec.ladder import LadderSpec, PruneSpec, StudentSpec
@@ -167,7 +168,8 @@ def _news(trial: LadderSpec, first: LadderSpec) -> list[tuple[Tier, StudentSpec]
 
 def _stages(spec: LadderSpec, base: Path) -> list[Stage]:
     stages = ladder_stages(spec, base)
-    return [*stages[: stages.index(CERTIFY)], *PROBES]
+    before = next(place for place, stage in enumerate(stages) if stage.name == CERTIFY)
+    return [*stages[:before], *probe_stages(spec)]
 
 
 def _rows(folder: Path, seed: int) -> _Rows:
@@ -179,7 +181,14 @@ def _rows(folder: Path, seed: int) -> _Rows:
 
 
 def _probe(spec: LadderSpec, folders: dict[str, Path], rows: _Rows) -> dict[Tier, _Probed]:
-    outputs = {tier: read_probe(folders[f"probe-{tier}"]) for tier in TIERS}
+    outputs: dict[Tier, Outputs | Told] = {
+        tier: read_probe(folders[f"probe-{tier}"]) for tier in TIERS if f"probe-{tier}" in folders
+    }
+    if Tier.CLOUD not in outputs:
+        prepared = read_prepared(folders["prepare"])
+        outputs[Tier.CLOUD] = tell(
+            read_answers(folders["ask"]), choosing_rows(prepared), prepared.labels, prepared.out_of_scope
+        )
     tuning = {tier: said.some(slice(rows.tuning)) for tier, said in outputs.items()}
     heads = fit_heads(tuning, rows.truth[: rows.tuning], spec.certificate.risk, rows.has_out_of_scope)
     probed = {}

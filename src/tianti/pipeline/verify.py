@@ -3,6 +3,7 @@
 Not here: signatures (`update/`). Invariant: nothing that the release says of itself is believed without recomputing.
 """
 
+import asyncio
 import difflib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tianti.certificate import REJECTED, recheck, void_reason
-from tianti.data import read_table
+from tianti.data import Row, read_table, text_key
 from tianti.data.read import Columns
-from tianti.errors import DataError, IntegrityError, UsageError
-from tianti.package import ModelPackage, Release, read_release, verify_release
+from tianti.errors import DataError, IntegrityError, UpstreamError, UsageError
+from tianti.package import ModelPackage, Release, ReleaseRecord, read_release, verify_release
+from tianti.pipeline.asking import answer_store, ask_all
 from tianti.pipeline.evaluation import LevelEvaluation
-from tianti.pipeline.readings import UNKNOWN, run_package, truth_of
+from tianti.pipeline.readings import UNKNOWN, Outputs, Told, run_package, truth_of
+from tianti.pipeline.stages.ask import tell
 from tianti.pipeline.stages.evaluate import evaluate_levels
 from tianti.runtimes import open_package
+from tianti.runtimes.endpoint import client_of
 from tianti.spec import TIERS, Risk, percent
 from tianti.spec.ladder import PriceSpec
 
@@ -41,6 +45,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     certify_rows: int
     risk: Risk
     certified: tuple[float, ...]
+    called: str | None  # of a cloud that is only called: what it says of the self-tests
     own: OwnRows | None
 
     def lines(self) -> list[str]:
@@ -52,6 +57,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             f"certificate: recomputed from {self.certify_rows} rows",
             f"certified levels: {levels} ({self.risk}, {percent(self.confidence)} confidence, all together)",
         ]
+        if self.called is not None:
+            found.append(self.called)
         if self.own is None:
             return found
         found.append(f"your data: {self.own.n} rows, {self.own.out_of_scope_share:.1%} out of scope")
@@ -77,8 +84,13 @@ def verify(
     """
     release = read_release(folder)
     verify_release(release)
+    called = None
     for tier in release.record.packages:
-        _run_goldens(release.package(tier))
+        package = release.package(tier)
+        if package.endpoint() is None:
+            _run_goldens(package)
+        else:
+            called = _ask_goldens(package)
     certificate = release.record.certificate
     if wrong := recheck(certificate):
         raise IntegrityError(f"the certificate does not follow from its own counts: {'; '.join(wrong)}")
@@ -88,8 +100,35 @@ def verify(
         certify_rows=certificate.n,
         risk=certificate.risk,
         certified=certificate.certified_alphas,
+        called=called,
         own=None if data is None else _own_rows(release, data, Columns(text=text, label=label), encoding),
     )
+
+
+def _ask_goldens(package: ModelPackage) -> str:
+    """What a server that is only called says of the self-tests, in words.
+
+    Raises:
+        IntegrityError: it says something else than it did when the release was made.
+    """
+    client, goldens = client_of(package), package.goldens()
+    known = f"known by the name and version that it declares, {client.endpoint.declared}, and not by a hash"
+
+    async def ask() -> list[str]:
+        try:
+            return [(await client.ask(golden.text))[0].label for golden in goldens]
+        finally:
+            await client.aclose()
+
+    try:
+        said = asyncio.run(ask())
+    except UpstreamError as error:
+        return f"cloud: NOT ASKED ({error}); {known}"
+    for number, (golden, label) in enumerate(zip(goldens, said, strict=True), 1):
+        if label != golden.label:
+            told = f"golden {number} of {package.folder}: expected {golden.label!r}, {client.name} says {label!r}"
+            raise IntegrityError(f"{told}; it serves another model than the certified one, so build anew")
+    return f"cloud: its server says what it must of {len(goldens)} self-tests; {known}"
 
 
 def _run_goldens(package: ModelPackage) -> None:
@@ -118,7 +157,8 @@ def check_goldens(package: ModelPackage, run: Callable[[str], NDArray[np.float32
 
 def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | None) -> OwnRows:
     record = release.record
-    if missing := ", ".join(tier for tier in TIERS if tier not in record.packages):
+    tiers = [tier for tier in TIERS if f"package.{tier}" in record.certificate.bound]
+    if missing := ", ".join(tier for tier in tiers if tier not in record.packages):
         raise UsageError(f"{release.folder} has no package of {missing}: what the ladder risks takes all of them")
     rows = read_table(str(data), Path(), columns, encoding)
     truth = truth_of(rows, record.labels, record.out_of_scope)
@@ -127,8 +167,7 @@ def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | No
         near = difflib.get_close_matches(strangers[0], record.labels, n=1)
         cure = f"did you mean {near[0]!r}?" if near else "name the column of the labels, or leave those rows out"
         raise DataError(f"{data}: label {strangers[0]!r} is not one of the release's ({len(strangers)} such); {cure}")
-    texts = [row.text for row in rows]
-    said = {tier: run_package(release.package(tier).folder, texts).read(record.heads[tier]) for tier in TIERS}
+    said = {tier: _run_tier(release.package(tier), rows, record).read(record.heads[tier]) for tier in tiers}
     outside = int((truth == REJECTED).sum())
     return OwnRows(
         n=len(rows),
@@ -136,3 +175,13 @@ def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | No
         void=void_reason(record.certificate, outside, len(rows)),
         levels=evaluate_levels(record.certificate, said, truth, PriceSpec(**record.prices)),
     )
+
+
+def _run_tier(package: ModelPackage, rows: list[Row], record: ReleaseRecord) -> Outputs | Told:
+    texts = [row.text for row in rows]
+    endpoint = package.endpoint()
+    if endpoint is None:
+        return run_package(package.folder, texts)
+    found = ask_all(client_of(package), texts, answer_store(Path(), endpoint), lambda done, total, note: None)
+    answers = {text_key(text): asked for text, asked in found.items() if asked is not None}
+    return tell(answers, rows, record.labels, record.out_of_scope)

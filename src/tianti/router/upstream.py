@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from tianti.errors import BusyError, UpstreamError
+from tianti.package import Release
 from tianti.router.allowances import Retries
 from tianti.router.breaker import Breaker
 from tianti.router.climb import Ask, Outcome
 from tianti.router.limit import Limit
-from tianti.spec import Prediction, Reason, Request
+from tianti.spec import Prediction, Reason, Request, Tier
 
 if TYPE_CHECKING:
     import asyncio
@@ -133,17 +134,36 @@ class Upstream:
             self._breaker.probed(await self._remote.probe(), self._clock())
 
 
-def connect(urls: Sequence[str], model: str) -> list[Upstream]:
-    """The nodes at these URLs, which answer for a model of this name; nothing is sent yet.
+def connect(names: Sequence[str], releases: Sequence[Release]) -> list[list[Upstream]]:
+    """What each release may ask; nothing is sent yet.
+
+    Args:
+        names: URLs of our nodes, which all releases share; `cloud` for the server that a release names as its cloud,
+            and `cloud=URL` for the same model at another place.
+        releases: all of one model name.
 
     Raises:
-        UsageError: a URL is not one.
+        UsageError: a URL is not one, or the cloud's secret is missing.
+        PackageError: a release holds its cloud's model, so there is no server to call.
     """
-    if not urls:  # a ladder of one rung never loads the network library
-        return []
-    from tianti.runtimes.remote import RemoteRung
+    nodes = {name: Upstream(_node(name, releases[0])) for name in names if not _is_cloud(name)}
+    return [[nodes.get(name) or Upstream(_cloud(name, release)) for name in names] for release in releases]
 
-    return [Upstream(RemoteRung(url, model)) for url in urls]
+
+def _is_cloud(name: str) -> bool:
+    return name.partition("=")[0] == Tier.CLOUD
+
+
+def _node(url: str, release: Release) -> Remote:
+    from tianti.runtimes.remote import RemoteRung  # a ladder of one rung never loads the network library
+
+    return RemoteRung(url, release.record.name)
+
+
+def _cloud(name: str, release: Release) -> Remote:
+    from tianti.runtimes.endpoint import EndpointRung
+
+    return EndpointRung(release.package(Tier.CLOUD), release.id, name.partition("=")[2] or None)
 
 
 async def follow(

@@ -1,5 +1,6 @@
 """Run a package: one file an engine, heavy imports inside."""
 
+from tianti.errors import PackageError
 from tianti.package import ModelPackage
 from tianti.runtimes.contract import Output, Runtime
 from tianti.runtimes.engine import EngineRuntime
@@ -17,6 +18,8 @@ def open_package(package: ModelPackage) -> Runtime:
         PackageError: it cannot be loaded.
         MissingExtraError: its engine is not installed.
     """
+    if package.manifest.engine == "endpoint":
+        raise PackageError(f"{package.folder} names a server and holds no model; ask it with upstream: cloud")
     engines: dict[str, type[EngineRuntime]] = {
         "onnx": OnnxRuntime,
         "litert": LiteRtRuntime,

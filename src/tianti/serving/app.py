@@ -1,6 +1,7 @@
 """The ASGI app of one node: Open Inference Protocol v2 over REST, and health for an orchestrator.
 
     POST /v2/models/{name}[/versions/{release}]/infer     GET …/ready     GET /v2/models/{name}[/versions/{release}]
+    POST /v2/repository/index
     GET  /v2   /v2/health/live   /v2/health/ready   /livez   /readyz   /status
 
 Not here: the bytes' layout (`protocols.oip`), answering (`desk`), sockets (`serve`).
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 from tianti.errors import DeadlineError, TiantiError, UsageError
 from tianti.protocols import oip
+from tianti.protocols.oip_tensors import INDEX_PATH, encode_index
 from tianti.serving.desk import Desk
 
 
@@ -37,6 +39,7 @@ def make_app(desk: Desk) -> Starlette:
     routes = [
         Route("/v2", _server_metadata),
         Route("/status", handlers.status),
+        Route(INDEX_PATH, handlers.index, methods=["POST"]),
         *(Route(path, _health) for path in ("/v2/health/live", "/v2/health/ready", "/livez", "/readyz")),
         *(Route(path, handlers.model_metadata) for path in (model, version)),
         *(Route(f"{path}/ready", handlers.model_ready) for path in (model, version)),
@@ -64,6 +67,9 @@ class _Handlers:
 
     async def status(self, _request: Request) -> Response:
         return _json(msgspec.json.encode(self._desk.status()))
+
+    async def index(self, _request: Request) -> Response:
+        return _json(encode_index(self._desk.model, self._desk.releases))
 
     async def model_metadata(self, request: Request) -> Response:
         labels = self._desk.labels(self._release(request))

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 
@@ -46,7 +47,7 @@ def serve(
     Args:
         tier: whose model runs here.
         releases: folders, newest first; all of one model name.
-        upstreams: URLs of higher nodes, the nearest first.
+        upstreams: URLs of higher nodes, the nearest first, or `cloud` (see `connect`).
         host: an address of this machine only.
         port: 0 takes a free one.
         on_ready: called with the node's URL once it answers.
@@ -92,8 +93,9 @@ def _set_desk(
     found = [read_release(folder) for folder in releases]
     if not found:
         raise UsageError("expected at least one release to serve, got none")
-    ways = connect(urls, found[0].record.name)
-    desk = Desk([Node(release, tier, ways, policy=policy) for release in found], ways, journal)
+    ways = connect(urls, found)
+    nodes = [Node(release, tier, above, policy=policy) for release, above in zip(found, ways, strict=True)]
+    desk = Desk(nodes, list(dict.fromkeys(chain.from_iterable(ways))), journal)
     desk.warm_up()
     return desk
 

@@ -1,6 +1,7 @@
 """What is asked (LadderSpec) and what travels (Request, Prediction, Decision, Certificate)."""
 
 from tianti.spec.certificate import Certificate, Level, Risk, ScoreHead, Tested
+from tianti.spec.endpoint import Endpoint, EndpointInput
 from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Said, Tier
 from tianti.spec.units import percent
 
@@ -9,6 +10,8 @@ __all__ = [
     "TIERS",
     "Certificate",
     "Decision",
+    "Endpoint",
+    "EndpointInput",
     "Level",
     "Prediction",
     "Reason",

@@ -17,14 +17,13 @@ import yaml
 from tianti.errors import SpecError
 from tianti.spec import units
 from tianti.spec.certificate import Risk
-from tianti.spec.records import Tier
+from tianti.spec.endpoint import Protocol
+from tianti.spec.records import TIERS, Tier
 
 _NOT_YET = {
     "privacy": "finding and replacing personal data",
     "telemetry": "exporting telemetry",
     "rollout": "staged rollouts",
-    "cloud.endpoint": "a cloud model that is only called",
-    "cloud.protocol": "a cloud model that is only called",
 }
 
 SCRATCH = "scratch"
@@ -42,6 +41,7 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `validation`, `calibration` and `test` are each a source, a share of train ("10%") or a number of rows.
     `unlabelled` is a source of texts alone, such as yesterday's requests: students learn what the cloud says of them.
+    `label: null`: no source has labels, and what a `cloud.endpoint` says stands for them.
     """
 
     train: str
@@ -50,7 +50,7 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     calibration: str | int = "20%"
     test: str | int = "10%"
     text: str = "text"
-    label: str = "label"
+    label: str | None = "label"
     out_of_scope: str | None = None
     encoding: str | None = None  # default: UTF-8
     max_length: Annotated[int, msgspec.Meta(ge=4)] = 64  # tokens, the special ones included
@@ -71,10 +71,22 @@ class CloudSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The large model. `base` is a folder, hf://ORG/NAME, ms://ORG/NAME, or `scratch`.
 
     `package` is a trained classifier that `tianti import` made a package of: it is taken as it is.
+    `endpoint` is the URL of a server that has the large model, which is then called and never fetched: a model of
+    `base` is trained in its stead for students to learn from. `model` and `version` are its names there; `tokenizer` (a
+    tokenizer.json) where it takes tokens; `labels`, a file with one a line, where it names none; `key_env`, the
+    environment variable with a bearer token; `calls`, how many texts it is asked at most while building.
     """
 
     base: str = SCRATCH
     package: str | None = None
+    endpoint: str | None = None
+    protocol: Protocol | None = None  # None: oip
+    model: str | None = None  # None: the only one that the server has
+    version: str | None = None  # None: the one that the server declares
+    tokenizer: str | None = None
+    labels: str | None = None
+    key_env: str | None = None
+    calls: Count | None = None
     train: Literal["head", "fine_tune"] = "head"
     fit: FitSpec = FitSpec()
 
@@ -219,7 +231,7 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     preset: Literal["fast", "quality"] | None = None  # what is left open; see _PRESETS
     task: Literal["text-classification"] = "text-classification"
     cloud: CloudSpec = CloudSpec()
-    edge: StudentSpec = StudentSpec()
+    edge: StudentSpec | None = StudentSpec()  # null: there is none, and the device asks the cloud
     device: StudentSpec = StudentSpec()
     certificate: CertificateSpec = CertificateSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
@@ -229,6 +241,17 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     stages: tuple[StageSpec, ...] = ()
     seed: int = 0
 
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers that this ladder has, from the device upward."""
+        return tuple(tier for tier in TIERS if tier is not Tier.EDGE or self.edge is not None)
+
+    @property
+    def students(self) -> dict[Tier, StudentSpec]:
+        """What is said of each model below the cloud's."""
+        edge = {} if self.edge is None else {Tier.EDGE: self.edge}
+        return {**edge, Tier.DEVICE: self.device}
+
     def student_kind(self, tier: Tier) -> str:
         """The student of the edge or the device, or its default: an edge cuts the base down where there is one."""
         default = _EDGE_ENCODER if tier is Tier.EDGE and self.cloud.base != SCRATCH else "transformer"
@@ -236,7 +259,7 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def student_of(self, tier: Tier) -> StudentSpec:
         """What is said of the edge's or the device's model."""
-        return self.edge if tier is Tier.EDGE else self.device
+        return self.students[tier]
 
 
 # a better cloud and device for more minutes
@@ -274,11 +297,23 @@ def parse_spec(content: str, origin: str = "ladder.yaml") -> LadderSpec:
         raise SpecError(f"{origin}: expected keys such as name, data, cloud; got {type(tree).__name__}")
     _check_keys(tree, LadderSpec, "")
     try:
-        spec = msgspec.convert(_with_preset(tree), LadderSpec)
+        spec = msgspec.convert(_with_consequences(_with_preset(tree)), LadderSpec)
     except msgspec.ValidationError as error:
         raise SpecError(f"{origin}: {error}") from error
     _check_values(spec)
     return spec
+
+
+def _with_consequences(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree with what follows from there being no labels, or no edge, where it says nothing else itself."""
+    data = tree.get("data")
+    if isinstance(data, dict) and data.get("label", "") is None:
+        given = tree.get("certificate") or {}
+        tree = {**tree, "certificate": {"risk": "disagree", **given} if isinstance(given, dict) else given}
+    if tree.get("edge", {}) is None:
+        given = tree.get("prices") or {}
+        tree = {**tree, "prices": {"edge": 0.0, **given} if isinstance(given, dict) else given}
+    return tree
 
 
 def _with_preset(tree: dict[str, Any]) -> dict[str, Any]:
@@ -301,7 +336,7 @@ def _with_preset(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_keys(tree: dict[str, Any], shape: type[msgspec.Struct], prefix: str) -> None:
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    fields = {field.encode_name: _struct_of(field.type) for field in msgspec.structs.fields(shape)}
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if name in _NOT_YET:
@@ -311,15 +346,31 @@ def _check_keys(tree: dict[str, Any], shape: type[msgspec.Struct], prefix: str) 
             cure = f"did you mean {prefix}{near[0]!s}?" if near else f"known keys: {', '.join(fields)}"
             raise SpecError(f"unknown key {name!r}; {cure}")
         inner = fields[key]
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+        if isinstance(value, dict) and inner is not None:
             _check_keys(value, inner, f"{name}.")
+
+
+def _struct_of(kind: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401  (a type, or a union of some)
+    """The struct that a field holds, if it holds one."""
+    kinds = (part for part in (kind, *get_args(kind)) if isinstance(part, type))
+    return next((part for part in kinds if issubclass(part, msgspec.Struct)), None)
 
 
 def _check_values(spec: LadderSpec) -> None:
     """Parse every quantity once, so that a bad one is found before any work is done."""
     _check_cloud(spec.cloud)
-    _check_student(spec, Tier.EDGE, spec.edge)
-    _check_student(spec, Tier.DEVICE, spec.device)
+    for tier, student in spec.students.items():
+        _check_student(spec, tier, student)
+    if spec.data.label is None and spec.cloud.endpoint is None:
+        raise SpecError("data.label: null needs a cloud.endpoint that labels the texts; name the column of the labels")
+    if spec.data.label is None and spec.certificate.risk != "disagree":
+        raise SpecError(
+            f"certificate.risk: without labels expected disagree, got {spec.certificate.risk}; leave it out"
+        )
+    if spec.edge is None and spec.prices.edge:
+        raise SpecError(f"prices.edge: there is no edge to pay for, got {spec.prices.edge}; remove the key")
+    if spec.edge is None and (spec.search is not None or spec.train is not None):
+        raise SpecError("edge: null with search or train is planned and not built yet; remove one of them")
     alphas = spec.certificate.alphas
     if not alphas or alphas[0] <= 0 or alphas[-1] >= 1:
         raise SpecError(
@@ -338,6 +389,9 @@ def _check_values(spec: LadderSpec) -> None:
 
 
 def _check_cloud(cloud: CloudSpec) -> None:
+    called = ("protocol", "model", "version", "tokenizer", "labels", "key_env", "calls")
+    if cloud.endpoint is None and (given := [key for key in called if getattr(cloud, key) is not None]):
+        raise SpecError(f"cloud.{given[0]} is of a server that is called: give its URL as cloud.endpoint, or remove it")
     if cloud.package is not None and cloud != CloudSpec(package=cloud.package):
         raise SpecError("cloud.package: a model that was imported is not trained; remove base, train and fit")
     if cloud.base == SCRATCH and cloud.train == "fine_tune":

@@ -1,19 +1,23 @@
-"""The stages, in order: prepare, teach, distil, compress, package, measure, certify, evaluate, report, release."""
+"""The stages, in order: prepare, teach, distil, compress, package, measure, certify, evaluate, report, release.
+
+A cloud that is only called is asked after `prepare`; it is neither compressed nor packaged.
+"""
 
 from pathlib import Path
 
 from tianti.errors import SpecError
 from tianti.pipeline.contract import Stage
 from tianti.pipeline.named import find_function
-from tianti.pipeline.stages.certify import CERTIFY
+from tianti.pipeline.stages.ask import ASK, LABEL, PACKAGE_CLOUD
+from tianti.pipeline.stages.certify import certify_stage
 from tianti.pipeline.stages.compress import ENCODER, compress_stage, keeps_encoder
-from tianti.pipeline.stages.evaluate import EVALUATE
-from tianti.pipeline.stages.measure import MEASURES
+from tianti.pipeline.stages.evaluate import evaluate_stage
+from tianti.pipeline.stages.measure import measure_stage
 from tianti.pipeline.stages.package import package_stage
 from tianti.pipeline.stages.prepare import PREPARE
-from tianti.pipeline.stages.release import RELEASE, REPORT
-from tianti.pipeline.stages.teach import DISTILL_DEVICE, DISTILL_EDGE, LESSONS, TEACH
-from tianti.spec import TIERS
+from tianti.pipeline.stages.release import REPORT, release_stage
+from tianti.pipeline.stages.teach import DISTILL, LESSONS, TEACH
+from tianti.spec import Tier
 from tianti.spec.ladder import LadderSpec
 
 __all__ = ["ladder_stages"]
@@ -27,10 +31,15 @@ def ladder_stages(spec: LadderSpec, base: Path) -> list[Stage]:
     Raises:
         SpecError: a stage comes after one that there is not, or its function cannot be found.
     """
-    encoder = [ENCODER] if keeps_encoder(spec) else []
-    stages = [PREPARE, TEACH, LESSONS, DISTILL_EDGE, DISTILL_DEVICE, *encoder]
-    stages += [make(tier, spec) for tier in TIERS for make in (compress_stage, package_stage)]
-    stages += [*MEASURES, CERTIFY, EVALUATE, REPORT, RELEASE]
+    called = spec.cloud.endpoint is not None
+    stages = [PREPARE, *([ASK] if called else []), *([LABEL] if spec.data.label is None else []), TEACH, LESSONS]
+    stages += [DISTILL[tier] for tier in spec.students]
+    stages += [ENCODER] if keeps_encoder(spec) else []
+    shipped = [tier for tier in spec.tiers if not (called and tier is Tier.CLOUD)]
+    stages += [make(tier, spec) for tier in shipped for make in (compress_stage, package_stage)]
+    stages += [PACKAGE_CLOUD] if called else []
+    stages += [measure_stage(tier, spec) for tier in spec.tiers]
+    stages += [certify_stage(spec), evaluate_stage(spec), REPORT, release_stage(spec)]
     names = [stage.name for stage in stages]
     for own in spec.stages:
         if own.after not in names:

@@ -14,11 +14,13 @@ from tianti.certificate import agreement, certify, fit_head, judged, order_point
 from tianti.data import Prepared, read_prepared, row_key
 from tianti.package import bind, read_package
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.readings import Outputs, run_package, truth_of
-from tianti.spec import TIERS, Certificate, Risk, Role, ScoreHead, Tier
+from tianti.pipeline.readings import Outputs, Told, truth_of
+from tianti.pipeline.stages.ask import asked, run_tier
+from tianti.spec import Certificate, Risk, Role, ScoreHead, Tier
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
+CERTIFY = "certify"
 CERTIFICATE = "certificate.json"
 HEADS = "heads.json"
 
@@ -26,12 +28,11 @@ HEADS = "heads.json"
 def run(context: StageContext) -> None:
     """Write the heads and the certificate."""
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
-    packages = {tier: context.inputs[f"package-{tier}"] for tier in TIERS}
-    tuning = _run_all(packages, prepared, Role.TUNING, context)
-    proving = _run_all(packages, prepared, Role.CERTIFY, context)
+    packages = {tier: context.inputs[f"package-{tier}"] for tier in spec.tiers}
+    tuning, proving = (_run_all(prepared, role, context) for role in (Role.TUNING, Role.CERTIFY))
     risk, alphas, prices = spec.certificate.risk, spec.certificate.alphas, spec.prices
     heads = fit_heads(tuning, _truth(prepared, Role.TUNING), risk, prepared.out_of_scope is not None)
-    tuned, proven = ({tier: said[tier].read(heads[tier]) for tier in TIERS} for said in (tuning, proving))
+    tuned, proven = ({tier: said[tier].read(heads[tier]) for tier in spec.tiers} for said in (tuning, proving))
     points = order_points(judged(tuned, _truth(prepared, Role.TUNING), risk), alphas, prices.edge, prices.cloud)
     certificate = certify(
         points,
@@ -54,23 +55,24 @@ def read_certificate(folder: Path) -> tuple[Certificate, dict[Tier, ScoreHead]]:
     return certificate, heads
 
 
-def _run_all(packages: dict[Tier, Path], prepared: Prepared, role: Role, context: StageContext) -> dict[Tier, Outputs]:
-    texts = [row.text for row in prepared.rows[role]]
-    return {tier: run_package(folder, texts, context.progress) for tier, folder in packages.items()}
+def _run_all(prepared: Prepared, role: Role, context: StageContext) -> dict[Tier, Outputs | Told]:
+    return {tier: run_tier(context, tier, prepared, prepared.rows[role]) for tier in context.spec.tiers}
 
 
 def fit_heads(
-    tuning: Mapping[Tier, Outputs], truth: NDArray[np.int64], risk: Risk, has_out_of_scope: bool
+    tuning: Mapping[Tier, Outputs | Told], truth: NDArray[np.int64], risk: Risk, has_out_of_scope: bool
 ) -> dict[Tier, ScoreHead]:
     """The heads of all tiers; those below the cloud learn when they agree with it where that is the risk."""
     cloud = _fit_head(tuning[Tier.CLOUD], truth, has_out_of_scope)
     if risk == "disagree":
         truth = tuning[Tier.CLOUD].read(cloud).index
-    below = (Tier.DEVICE, Tier.EDGE)
+    below = (tier for tier in tuning if tier is not Tier.CLOUD)
     return {Tier.CLOUD: cloud, **{tier: _fit_head(tuning[tier], truth, has_out_of_scope) for tier in below}}
 
 
-def _fit_head(said: Outputs, truth: NDArray[np.int64], has_out_of_scope: bool) -> ScoreHead:
+def _fit_head(said: Outputs | Told, truth: NDArray[np.int64], has_out_of_scope: bool) -> ScoreHead:
+    if isinstance(said, Told):
+        return ScoreHead()
     return fit_head(said.logits, said.tokens, said.unknown, truth, has_out_of_scope)
 
 
@@ -93,10 +95,12 @@ def _parts(spec: LadderSpec, base: Path) -> object:
     return spec.certificate, spec.prices
 
 
-CERTIFY = Stage(
-    "certify",
-    run,
-    needs=("prepare", *(f"package-{tier}" for tier in TIERS)),
-    parts=_parts,
-    rooms=("certificate", "runtimes", "package", "pipeline/readings.py"),
-)
+def certify_stage(spec: LadderSpec) -> Stage:
+    """The stage that certifies the tiers of a spec."""
+    return Stage(
+        CERTIFY,
+        run,
+        needs=("prepare", *asked(spec), *(f"package-{tier}" for tier in spec.tiers)),
+        parts=_parts,
+        rooms=("certificate", "runtimes", "package", "pipeline/readings.py", "pipeline/stages/ask.py"),
+    )

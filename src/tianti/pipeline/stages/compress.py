@@ -142,8 +142,10 @@ def _write_student(engine: Engine, tier: Tier, module, teacher, context: StageCo
 
 
 def _is_float(tier: Tier, spec: LadderSpec) -> bool:
+    if tier is Tier.CLOUD:
+        return False
     student = spec.student_of(tier)
-    return tier is not Tier.CLOUD and (student.quantize, _matmul_of(student)) == ("none", "none")
+    return (student.quantize, _matmul_of(student)) == ("none", "none")
 
 
 def _matmul_of(student: StudentSpec) -> Quantization:
@@ -197,8 +199,8 @@ def _padded(ids: list[list[int]], pad_id: int):  # type: ignore[no-untyped-def] 
 
 
 def keeps_encoder(spec: LadderSpec) -> bool:
-    """Whether the cloud is a frozen encoder with a head."""
-    return spec.cloud.base != SCRATCH and spec.cloud.train == "head"
+    """Whether the cloud is a frozen encoder with a head that is shipped."""
+    return spec.cloud.base != SCRATCH and spec.cloud.train == "head" and spec.cloud.endpoint is None
 
 
 def compress_stage(tier: Tier, spec: LadderSpec) -> Stage:

@@ -35,12 +35,13 @@ from tianti.pipeline.evaluation import (
     TierEvaluation,
 )
 from tianti.pipeline.profiling import Costs
-from tianti.pipeline.readings import Outputs, run_package, truth_of
+from tianti.pipeline.readings import Outputs, truth_of
+from tianti.pipeline.stages.ask import asked, run_tier
 from tianti.pipeline.stages.certify import read_certificate
 from tianti.pipeline.stages.compress import PARITY
 from tianti.pipeline.stages.measure import read_costs
 from tianti.router import choose_point
-from tianti.spec import TIERS, Certificate, Role, Tier
+from tianti.spec import Certificate, Role, Tier
 from tianti.spec.ladder import LadderSpec, PriceSpec
 from tianti.store import canonical_json, write_atomic
 
@@ -57,14 +58,16 @@ def run(context: StageContext) -> None:
     rows = prepared.rows[Role.TEST]
     truth = truth_of(rows, prepared.labels, prepared.out_of_scope)
     readings, tiers = {}, {}
-    for tier in TIERS:
+    for tier in context.spec.tiers:
         folder = context.inputs[f"package-{tier}"]
-        outputs = run_package(folder, [row.text for row in rows], context.progress)
+        outputs = run_tier(context, tier, prepared, rows)
         said = outputs.read(heads[tier])
         readings[tier] = said
         costs = read_costs(context.inputs[f"measure-{tier}"])
-        parity = msgspec.json.decode((context.inputs[f"compress-{tier}"] / PARITY).read_bytes())
-        tiers[tier] = _evaluate_tier(folder, outputs, said, truth, prepared, costs, parity)
+        tiers[tier] = _evaluate_tier(folder, said, truth, prepared, costs)
+        if isinstance(outputs, Outputs):
+            parity = msgspec.json.decode((context.inputs[f"compress-{tier}"] / PARITY).read_bytes())
+            tiers[tier] = _with_outputs(tiers[tier], outputs, said, truth, parity)
     answers = judged(readings, truth, "harm")
     served = choose_point(certificate)
     thresholds = None if served is None else certificate.thresholds(served)
@@ -114,33 +117,41 @@ def evaluate_levels(
 
 
 def _evaluate_tier(
-    folder: Path,
-    outputs: Outputs,
-    said: Readings,
-    truth: NDArray[np.int64],
-    prepared: Prepared,
-    costs: Costs,
-    parity: dict[str, float],
+    folder: Path, said: Readings, truth: NDArray[np.int64], prepared: Prepared, costs: Costs
 ) -> TierEvaluation:
     package = read_package(folder)
     right, in_scope = said.right(truth), truth != REJECTED
-    best = outputs.logits.argmax(axis=1)
     coverage, risk = (_thin(curve) for curve in risk_coverage(said.score, right))
     return TierEvaluation(
         package=package.id,
         architecture=package.manifest.lineage.get("architecture", ""),
         accuracy=float(right.mean()),
-        accuracy_in_scope=float((best == truth)[in_scope].mean()),
+        accuracy_in_scope=float(right[in_scope].mean()),
         macro_f1=_macro_f1(said.index, truth),
         **msgspec.structs.asdict(costs),
-        parity=parity,
-        truncated=int(outputs.truncated.sum()),
-        rejected_at_5=None if in_scope.all() else rejected_share(said.energy, ~in_scope),
-        before=_reliability(_softmax_top(outputs.logits), best == truth),
+        parity={},
+        truncated=0,
+        rejected_at_5=None,
+        before=_reliability(said.score, right),
         after=_reliability(said.score, right),
         confusions=_confusions(said, truth, prepared),
         coverage=coverage,
         risk=risk,
+    )
+
+
+def _with_outputs(
+    tier: TierEvaluation, outputs: Outputs, said: Readings, truth: NDArray[np.int64], parity: dict[str, float]
+) -> TierEvaluation:
+    """With what only the logits of a package tell."""
+    best, in_scope = outputs.logits.argmax(axis=1), truth != REJECTED
+    return msgspec.structs.replace(
+        tier,
+        accuracy_in_scope=float((best == truth)[in_scope].mean()),
+        parity=parity,
+        truncated=int(outputs.truncated.sum()),
+        rejected_at_5=None if in_scope.all() else rejected_share(said.energy, ~in_scope),
+        before=_reliability(_softmax_top(outputs.logits), best == truth),
     )
 
 
@@ -183,7 +194,7 @@ def _macro_f1(answered: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
 def _confusions(said: Readings, truth: NDArray[np.int64], prepared: Prepared) -> list[Confusion]:
     names = {**dict(enumerate(prepared.labels)), REJECTED: prepared.out_of_scope or ""}
     pairs = Counter(
-        (names[wanted], names.get(answered, "(unusable)"))
+        (names.get(wanted, "(other)"), names.get(answered, "(unusable)"))
         for answered, wanted in zip(said.index.tolist(), truth.tolist(), strict=True)
         if answered != wanted
     )
@@ -194,18 +205,23 @@ def _parts(spec: LadderSpec, base: Path) -> object:
     return spec.evaluate.slices, spec.prices
 
 
-EVALUATE = Stage(
-    "evaluate",
-    run,
-    needs=("prepare", "certify", *(f"{made}-{tier}" for tier in TIERS for made in ("compress", "package", "measure"))),
-    parts=_parts,
-    rooms=(
-        "certificate",
-        "compression",
-        "router",
-        "runtimes",
-        "package",
-        "pipeline/readings.py",
-        "pipeline/evaluation.py",
-    ),
-)
+def evaluate_stage(spec: LadderSpec) -> Stage:
+    """The stage that evaluates the tiers of a spec."""
+    made = [f"{made}-{tier}" for tier in spec.tiers for made in ("compress", "package", "measure")]
+    called = asked(spec)
+    return Stage(
+        "evaluate",
+        run,
+        needs=("prepare", "certify", *called, *(name for name in made if not called or name != "compress-cloud")),
+        parts=_parts,
+        rooms=(
+            "certificate",
+            "compression",
+            "router",
+            "runtimes",
+            "package",
+            "pipeline/readings.py",
+            "pipeline/evaluation.py",
+            "pipeline/stages/ask.py",
+        ),
+    )

@@ -11,7 +11,8 @@ import numpy as np
 from tianti.data import Prepared, Row, read_prepared
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.readings import Outputs, run_package
-from tianti.spec import TIERS, Role, Tier
+from tianti.spec import Role, Tier
+from tianti.spec.ladder import LadderSpec
 
 
 def choosing_rows(prepared: Prepared) -> list[Row]:
@@ -33,12 +34,17 @@ def read_probe(folder: Path) -> Outputs:
 
 
 _ARRAYS = ("logits", "tokens", "unknown", "truncated")
-PROBES = tuple(
-    Stage(
-        f"probe-{tier}",
-        partial(run, tier),
-        needs=("prepare", f"package-{tier}"),
-        rooms=("runtimes", "package", "pipeline/readings.py"),
-    )
-    for tier in TIERS
-)
+
+
+def probe_stages(spec: LadderSpec) -> list[Stage]:
+    """One for each package of a spec; what an endpoint says is known without."""
+    probed = [tier for tier in spec.tiers if tier is not Tier.CLOUD or spec.cloud.endpoint is None]
+    return [
+        Stage(
+            f"probe-{tier}",
+            partial(run, tier),
+            needs=("prepare", f"package-{tier}"),
+            rooms=("runtimes", "package", "pipeline/readings.py"),
+        )
+        for tier in probed
+    ]

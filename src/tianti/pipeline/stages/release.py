@@ -13,7 +13,6 @@ from tianti.package import ReleaseRecord, read_package, write_release
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.stages.certify import read_certificate
 from tianti.pipeline.stages.evaluate import read_evaluation
-from tianti.spec import TIERS
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
@@ -34,7 +33,7 @@ def run_release(context: StageContext) -> None:
     spec, evaluation = context.spec, read_evaluation(context.inputs["evaluate"])
     certificate, heads = read_certificate(context.inputs["certify"])
     prepared = read_prepared(context.inputs["prepare"])
-    folders = {tier: context.inputs[f"package-{tier}"] for tier in TIERS}
+    folders = {tier: context.inputs[f"package-{tier}"] for tier in spec.tiers}
     record = ReleaseRecord(
         name=spec.name,
         task=spec.task,
@@ -55,10 +54,14 @@ def _parts(spec: LadderSpec, base: Path) -> object:
 
 
 REPORT = Stage("report", run_report, needs=("prepare", "certify", "evaluate"), parts=_parts, rooms=("pipeline",))
-RELEASE = Stage(
-    "release",
-    run_release,
-    needs=("prepare", "certify", "evaluate", *(f"package-{tier}" for tier in TIERS)),
-    parts=_parts,
-    rooms=("package",),
-)
+
+
+def release_stage(spec: LadderSpec) -> Stage:
+    """The stage that lays out the release of a spec."""
+    return Stage(
+        "release",
+        run_release,
+        needs=("prepare", "certify", "evaluate", *(f"package-{tier}" for tier in spec.tiers)),
+        parts=_parts,
+        rooms=("package",),
+    )

@@ -1,5 +1,7 @@
 """Stages `teach`, `lessons` and `distill-*`: the cloud's model, what it says of old and new texts, and its students.
 
+Of a cloud that is only called, the teacher is a model that is trained in its stead.
+
 Not here: how to train (`training`). Invariant: only train rows fit, only validation rows stop and choose.
 """
 
@@ -171,7 +173,7 @@ def _made_up(student: StudentSpec) -> int:
 def _most_made_up(spec: LadderSpec) -> int:
     """One number for all rounds of a search: what a student is trained on is then the same in each."""
     open_ones = MADE_UP if spec.search is None else MORE
-    return max(open_ones if tier.augment is None else tier.augment for tier in (spec.edge, spec.device))
+    return max(open_ones if tier.augment is None else tier.augment for tier in spec.students.values())
 
 
 def rows_in_scope(prepared: Prepared, role: Role):  # type: ignore[no-untyped-def]  # noqa: ANN201  (Rows, which needs torch)
@@ -217,19 +219,14 @@ def _parent_parts(spec: LadderSpec, base: Path) -> object:
 
 TEACH = Stage("teach", run_teach, needs=("prepare",), parts=_teach_parts, rooms=("training",))
 LESSONS = Stage("lessons", run_lessons, needs=("prepare", "teach"), parts=_lessons_parts, rooms=("training",))
-DISTILL_EDGE = Stage(
-    "distill-edge",
-    partial(run_distill, Tier.EDGE),
-    needs=("prepare", "teach", "lessons"),
-    parts=partial(_distill_parts, Tier.EDGE),
-    rooms=("training",),
-    apart=True,
-)
-DISTILL_DEVICE = Stage(
-    "distill-device",
-    partial(run_distill, Tier.DEVICE),
-    needs=("prepare", "teach", "lessons"),
-    parts=partial(_distill_parts, Tier.DEVICE),
-    rooms=("training",),
-    apart=True,
-)
+DISTILL = {
+    tier: Stage(
+        f"distill-{tier}",
+        partial(run_distill, tier),
+        needs=("prepare", "teach", "lessons"),
+        parts=partial(_distill_parts, tier),
+        rooms=("training",),
+        apart=True,
+    )
+    for tier in (Tier.EDGE, Tier.DEVICE)
+}

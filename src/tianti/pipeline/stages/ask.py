@@ -1,0 +1,220 @@
+"""Stages `ask`, `label` and `package-cloud` of a cloud that is only called: what it says, and how it is reached.
+
+Rows with labels of their own: calibration and test rows are asked. Rows without: all are, `cloud.calls` of them at
+most, and the answers are their labels.
+Not here: asking (`asking`), protocols (`runtimes.endpoint`).
+Invariant: what certifies is what the very endpoint said that the release names.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+import tianti
+from tianti.certificate import UNUSABLE
+from tianti.data import Prepared, Row, label_rows, read_prepared, text_key, write_prepared
+from tianti.errors import DataError, SpecError
+from tianti.package import Golden, write_package
+from tianti.pipeline.asking import Asked, answer_store, ask_all
+from tianti.pipeline.contract import Stage, StageContext
+from tianti.pipeline.profiling import Costs
+from tianti.pipeline.readings import Outputs, Told, run_package, truth_of
+from tianti.runtimes.endpoint import EndpointClient
+from tianti.spec import Endpoint, Role, Tier
+from tianti.spec.ladder import SCRATCH, LadderSpec
+from tianti.store import canonical_json, sha256_file, sha256_tree, write_atomic
+
+_ENDPOINT, _ANSWERS = "endpoint.json", "answers.json"
+_MEASURED = (Role.TUNING, Role.CERTIFY, Role.TEST)
+_GOLDENS = 8
+
+
+def run_ask(context: StageContext) -> None:
+    """Write the endpoint as it was found, and what it says of each text, by text key."""
+    from tianti.training import find_base
+
+    spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
+    if spec.cloud.base != SCRATCH:
+        find_base(spec.cloud.base, context.base)  # a mistake in it is to be found before calls are paid for
+    texts = _choose_texts(spec, prepared)
+    endpoint = asyncio.run(_discover(_asked_endpoint(spec, context.base), _tokenizer(spec, context.base), texts[0]))
+    found = ask_all(
+        EndpointClient(endpoint, _tokenizer(spec, context.base)),
+        texts,
+        answer_store(context.base, endpoint),
+        context.progress,
+    )
+    answers = {text_key(text): asked for text, asked in found.items() if asked is not None}
+    write_atomic(context.out / _ANSWERS, canonical_json(answers))
+    write_atomic(context.out / _ENDPOINT, canonical_json(endpoint))
+
+
+async def _discover(endpoint: Endpoint, tokenizer: Path | None, example: str) -> Endpoint:
+    client = EndpointClient(endpoint, tokenizer)
+    try:
+        return await client.discover(example)
+    finally:
+        await client.aclose()
+
+
+def _asked_endpoint(spec: LadderSpec, base: Path) -> Endpoint:
+    """What the spec says of the endpoint; the rest is found out."""
+    cloud = spec.cloud
+    assert cloud.endpoint is not None
+    labels: list[str] = []
+    if cloud.labels is not None:
+        try:
+            labels = [line.strip() for line in (base / cloud.labels).read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"cloud.labels: {base / cloud.labels} cannot be read as UTF-8 text: {error}") from error
+    return Endpoint(
+        url=cloud.endpoint,
+        protocol=cloud.protocol or "oip",
+        model=cloud.model or "",
+        version=cloud.version,
+        key_env=cloud.key_env,
+        inputs=(),
+        labels=tuple(label for label in labels if label),
+        max_length=spec.data.max_length,
+    )
+
+
+def _tokenizer(spec: LadderSpec, base: Path) -> Path | None:
+    return None if spec.cloud.tokenizer is None else base / spec.cloud.tokenizer
+
+
+def _choose_texts(spec: LadderSpec, prepared: Prepared) -> list[str]:
+    """The texts to ask of; of rows without labels, as many of each role as the calls are for.
+
+    One call goes to finding out what the server takes and says.
+    """
+    calls = np.inf if spec.cloud.calls is None else spec.cloud.calls - 1
+    if spec.data.label is not None:
+        roles = (*_MEASURED, Role.VALIDATION) if spec.search is not None else _MEASURED
+        texts = [row.text for row in _once([row for role in roles for row in prepared.rows[role]])]
+        if len(texts) > calls:
+            got, cure = f"got {spec.cloud.calls:,}", "allow more, or lower data.calibration and data.test"
+            raise SpecError(
+                f"cloud.calls: expected {len(texts) + 1:,} or more for calibration and test rows, {got}; {cure}"
+            )
+        return texts
+    every = {role: sorted(_once(rows), key=lambda row: text_key(row.text)) for role, rows in prepared.rows.items()}
+    share = min(calls / sum(map(len, every.values())), 1.0)
+    return [row.text for rows in every.values() for row in rows[: int(len(rows) * share)]]
+
+
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """One row of each text: a text with two labels is asked once."""
+    return list({text_key(row.text): row for row in rows}.values())
+
+
+def run_label(context: StageContext) -> None:
+    """Write the prepared rows with the cloud's labels."""
+    answers = read_answers(context.inputs["ask"])
+    prepared = read_prepared(context.inputs["prepare"])
+    write_prepared(label_rows(prepared, {key: asked.said.label for key, asked in answers.items()}), context.out)
+
+
+def run_package_cloud(context: StageContext) -> None:
+    """Write a package that holds no model: how the endpoint is asked, and what it must say."""
+    spec, source = context.spec, context.inputs["ask"]
+    prepared, answers = read_prepared(context.inputs["prepare"]), read_answers(source)
+    endpoint = msgspec.json.decode((source / _ENDPOINT).read_bytes(), type=Endpoint)
+    tokenizer = _tokenizer(spec, context.base)
+    keyed = ((row.text, answers.get(text_key(row.text))) for row in prepared.rows[Role.TUNING])
+    goldens = [
+        Golden(text=text, label=asked.said.label, top={asked.said.label: round(asked.said.score, 4)})
+        for text, asked in keyed
+        if asked is not None
+    ]
+    write_package(
+        context.out,
+        name=f"{spec.name}-{Tier.CLOUD}",
+        version=endpoint.version or "unversioned",
+        labels=prepared.labels,
+        max_length=endpoint.max_length,
+        model=source / _ENDPOINT,
+        tokenizer_json=None if tokenizer is None else tokenizer.read_text(encoding="utf-8"),
+        goldens=goldens[:_GOLDENS],
+        card=_CARD.format(name=spec.name, model=endpoint.declared),
+        architecture=f"called: {endpoint.declared}",
+        lineage={"data": sha256_tree(context.inputs["prepare"]), "tianti": tianti.__version__},
+        engine="endpoint",
+    )
+
+
+_CARD = """\
+---
+library_name: tianti
+---
+# {name}, cloud
+
+This package holds no model. endpoint.json says how {model} is asked, which stays on its server and is known by the name
+and version that the server declares, not by a hash.
+"""
+
+
+def read_answers(folder: Path) -> dict[str, Asked]:
+    """What `ask` wrote: answers by text key."""
+    return msgspec.json.decode((folder / _ANSWERS).read_bytes(), type=dict[str, Asked])
+
+
+def run_tier(context: StageContext, tier: Tier, prepared: Prepared, rows: Sequence[Row]) -> Outputs | Told:
+    """What a tier says of rows: its package is run, or the endpoint's answers are looked up."""
+    if tier is Tier.CLOUD and context.spec.cloud.endpoint is not None:
+        return tell(read_answers(context.inputs["ask"]), rows, prepared.labels, prepared.out_of_scope)
+    return run_package(context.inputs[f"package-{tier}"], [row.text for row in rows], context.progress)
+
+
+def tell(answers: Mapping[str, Asked], rows: Sequence[Row], labels: tuple[str, ...], out_of_scope: str | None) -> Told:
+    """The endpoint's answers to rows; a label that the ladder does not know is one that no other tier gives.
+
+    Raises:
+        DataError: rows were asked in another wording, or not at all.
+    """
+    given = [answers.get(text_key(row.text)) for row in rows]
+    if sum(each is None for each in given) > max(0.02 * len(rows), 5):
+        raise DataError("expected answers of the cloud to these rows, got none to many; a stage of yours changed texts")
+    said = [Row("", "" if each is None else each.said.label) for each in given]
+    index = truth_of(said, labels, out_of_scope)
+    index[[each is None for each in given]] = UNUSABLE
+    return Told(index, np.array([0.0 if each is None else each.said.score for each in given]))
+
+
+def endpoint_costs(context: StageContext) -> Costs:
+    """What calls took while the rows were asked."""
+    took = [asked.ms for asked in read_answers(context.inputs["ask"]).values()]
+    p50, p99 = np.percentile(took, [50, 99])
+    size = sum(file.stat().st_size for file in context.inputs[f"package-{Tier.CLOUD}"].rglob("*") if file.is_file())
+    return Costs(
+        size_bytes=size,
+        download_bytes=None,
+        memory_bytes=None,
+        latency_ms={"p50": float(p50), "p99": float(p99)},
+        machine="its server, called from here",
+    )
+
+
+def asked(spec: LadderSpec) -> tuple[str, ...]:
+    """What a stage needs beside the packages to know what every tier says."""
+    return () if spec.cloud.endpoint is None else ("ask",)
+
+
+def _ask_parts(spec: LadderSpec, base: Path) -> object:
+    named = (spec.cloud.tokenizer, spec.cloud.labels)
+    digests = [sha256_file(base / name) if name is not None and (base / name).is_file() else name for name in named]
+    return spec.cloud, spec.name, spec.data.max_length, spec.data.label, spec.search is not None, digests
+
+
+ASK = Stage("ask", run_ask, needs=("prepare",), parts=_ask_parts, rooms=("protocols", "runtimes", "pipeline/asking.py"))
+LABEL = Stage("label", run_label, needs=("prepare", "ask"), rooms=("data",), replaces="prepare")
+PACKAGE_CLOUD = Stage(
+    "package-cloud",
+    run_package_cloud,
+    needs=("prepare", "ask"),
+    parts=lambda spec, base: (spec.name, spec.cloud.tokenizer),
+    rooms=("package",),
+)

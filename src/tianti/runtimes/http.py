@@ -1,0 +1,84 @@
+"""A connection to one HTTP server: a body goes, a body comes, within a time.
+
+Not here: what the bodies mean (`protocols`).
+Invariants: a call ends within its time, with a body or an UpstreamError; no environment variable changes where a
+request goes (proxies, netrc).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from tianti.errors import DeadlineError, RefusedError, UpstreamError, UsageError
+from tianti.protocols.oip import decode_error
+
+PROBE_TIMEOUT_S = 1.0
+_KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
+_CONNECTIONS = 64
+_MAY_PASS = (408, 425, 429)  # of the 4xx: the same request may be answered later
+
+
+class Connection:
+    """A pool of connections to a URL such as http://edge:8081.
+
+    What it needs is imported here at the latest, not in the first call, which has a deadline.
+
+    Raises:
+        UsageError: the URL is not one.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        import httpx2
+
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # brackets that do not pair, a port past 65535
+            usable = False
+        if not usable:
+            raise UsageError(f"upstream: expected a URL such as http://127.0.0.1:8081, got {url!r}")
+        self.name = parts.netloc.rpartition("@")[2]
+        self._url = url.rstrip("/")
+        self._client = httpx2.AsyncClient(
+            timeout=None,  # the whole call has one
+            trust_env=False,
+            verify=parts.scheme != "http",  # loading certificate authorities takes 20 ms
+            limits=httpx2.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S),
+            headers={"content-type": "application/json", **(headers or {})},
+        )
+
+    async def call(self, path: str, remaining_s: float, body: bytes | None = None) -> bytes:
+        """POST a body, or GET where there is none; connecting, waiting and reading share the time.
+
+        Raises:
+            DeadlineError: not within `remaining_s`.
+            RefusedError: the server says that the request itself is wrong.
+            UpstreamError: it cannot be reached, or answers with another error.
+        """
+        try:
+            async with asyncio.timeout(remaining_s):
+                response = await self._client.request(
+                    "GET" if body is None else "POST", f"{self._url}{path}", content=body
+                )
+        except TimeoutError:
+            raise DeadlineError(f"{self.name} did not answer within {remaining_s * 1e3:.0f} ms") from None
+        except Exception as error:  # exceptions of several libraries come through here; none may lose a request
+            raise UpstreamError(f"{self.name} cannot be asked: {error or type(error).__name__}") from error
+        status = response.status_code
+        if status != 200:
+            kind = RefusedError if 400 <= status < 500 and status not in _MAY_PASS else UpstreamError
+            raise kind(f"{self.name} answered {status}: {decode_error(response.content)}")
+        content: bytes = response.content
+        return content
+
+    async def answers(self, path: str) -> bool:
+        """Is there a 200 at this path? Never raises; takes PROBE_TIMEOUT_S at most."""
+        try:
+            await self.call(path, PROBE_TIMEOUT_S)
+        except Exception:  # one that got out would end the probing for ever
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

@@ -1,0 +1,266 @@
+"""A cloud that is only called: it labels, certifies and answers; nothing is paid twice; a changed one is found out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.endpoint_server import EndpointServer, fails, send, slow
+from tests.tiny_release import WORDS, make_release
+from tianti.cli.progress import Quiet
+from tianti.data import read_prepared
+from tianti.device import load
+from tianti.errors import DataError, IntegrityError, PackageError, SpecError, StageError, UsageError
+from tianti.package import read_release
+from tianti.pipeline import RunRecord, Workspace, asking
+from tianti.pipeline.build import build_ladder
+from tianti.pipeline.run import run_stages
+from tianti.pipeline.stages.ask import ASK, LABEL, read_answers
+from tianti.pipeline.stages.prepare import PREPARE
+from tianti.pipeline.verify import verify
+from tianti.serving.local import local_node
+from tianti.spec import Role, Tier
+from tianti.spec.ladder import load_spec
+
+FILLERS = ("please", "now", "the", "again", "tomorrow", "kindly")
+LADDER = """
+name: called
+data: {{train: texts.jsonl, {label}, calibration: {calibration}, test: 100, max_length: 8}}
+cloud: {{endpoint: "{url}", {more}labels: labels.txt, fit: {{epochs: 1}}}}
+edge: null
+device: {{student: bag, width: 16, augment: 200, fit: {{epochs: 6}}}}
+certificate: {{levels: [2%]}}
+"""
+
+
+def write_texts(folder: Path, count: int = 600) -> list[str]:
+    words = [(label, word) for label, row in WORDS.items() for word in row]
+    rows = []
+    for number in range(count):
+        label, word = words[number % len(words)]
+        fillers = FILLERS[number // 9 % 6], FILLERS[number // 54 % 6]
+        rows.append({"text": f"{fillers[0]} {word} {fillers[1]} {number}", "label": label})
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "labels.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    return [str(row["text"]) for row in rows]
+
+
+def write_ladder(
+    folder: Path, server: EndpointServer, label: str = "label: null", more: str = "", calibration: int = 200
+) -> Path:
+    path = folder / "ladder.yaml"
+    content = LADDER.format(url=server.url, label=label, more=more, calibration=calibration)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+class _Deaf:
+    """Hears what stages say, and does nothing."""
+
+    def started(self, *_: object) -> None: ...
+    def progressed(self, *_: object) -> None: ...
+    def finished(self, *_: object) -> None: ...
+
+
+def ask(ladder: Path) -> dict[str, Path]:
+    """Only the stages up to the asking; the folder of each."""
+    stages = [PREPARE, ASK] if "label: label" in ladder.read_text(encoding="utf-8") else [PREPARE, ASK, LABEL]
+    return run_stages(stages, load_spec(ladder), ladder.parent, Workspace(ladder.parent).store, _Deaf())[0]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_release(tmp_path_factory.mktemp("big")).folder / "packages" / "cloud"
+
+
+@pytest.fixture
+def server(package: Path) -> Iterator[EndpointServer]:
+    with EndpointServer(package, "text") as running:
+        yield running
+
+
+class Built:
+    """A ladder without labels and without an edge, built once."""
+
+    def __init__(self, folder: Path, server: EndpointServer) -> None:
+        self.folder, self.server = folder, server
+        self.texts = write_texts(folder, 1800)
+        self.record: RunRecord = build_ladder(write_ladder(folder, server, calibration=900), Quiet())
+        self.asked = server.asked.copy()
+        self.release = Workspace(folder).releases / self.record.release
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Iterator[Built]:
+    with EndpointServer(package, "text") as running:
+        yield Built(tmp_path_factory.mktemp("called"), running)
+
+
+def test_unlabelled_texts_become_a_ladder_below_the_called_cloud(built: Built) -> None:
+    record = built.record
+    assert sorted(record.tiers) == ["cloud", "device"]
+    assert record.certificate["risk"] == "disagree"
+    assert record.tiers["cloud"]["accuracy"] == 1.0  # its own labels
+    assert built.asked.total() == len(built.texts) + 1  # and one to find out how it speaks
+    with load(built.release, upstream="cloud", audits=0.0, deadline_ms=5000) as ladder:
+        answers = [ladder.predict(text) for text in (*built.texts[:100], "zzz yyy sonata")]
+    assert all(answer.decision.certified and not answer.decision.degraded for answer in answers)
+    assert {answer.tier for answer in answers} == {Tier.DEVICE, Tier.CLOUD}
+    called = answers[-1]
+    assert (called.label, called.tier) == ("music", Tier.CLOUD)
+    assert called.package == record.tiers["cloud"]["package"]
+    assert list(called.decision.tiers_tried) == ["device", "cloud"]
+
+
+def test_the_report_and_the_check_say_that_it_is_called(built: Built) -> None:
+    assert any("big@7, and not by a hash" in line for line in verify(built.release).lines())
+    page = Workspace(built.folder).report_path(built.record.run).read_text(encoding="utf-8")
+    assert "the cloud was called over the network" in page and "<th>edge</th>" not in page
+    assert "accuracy means agreement with the cloud" in page
+
+
+def test_another_student_of_the_same_answers_asks_nothing(built: Built) -> None:
+    before = built.server.asked.total()
+    other = (built.folder / "ladder.yaml").read_text(encoding="utf-8").replace("width: 16", "width: 8")
+    (built.folder / "ladder.yaml").write_text(other, encoding="utf-8")
+    assert build_ladder(built.folder / "ladder.yaml", Quiet()).release != built.record.release
+    assert built.server.asked.total() == before
+
+
+def test_a_version_that_is_gone_is_an_outage_and_is_said(built: Built) -> None:
+    built.server.version = "8"
+    try:
+        with load(built.release, upstream="cloud", audits=0.0, deadline_ms=5000) as ladder:
+            answer = ladder.predict("zzz yyy sonata")
+        assert answer.tier == "device" and answer.decision.degraded and not answer.decision.certified
+        assert any("NOT ASKED" in line for line in verify(built.release).lines())
+    finally:
+        built.server.version = "7"
+
+
+def test_a_model_that_changed_behind_its_name_is_found_out(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    def turned(text: str):  # noqa: ANN202
+        said = original(text)
+        return said._replace(logits=said.logits[::-1].copy())
+
+    original = built.server.runtime.run
+    monkeypatch.setattr(built.server.runtime, "run", turned)
+    with pytest.raises(IntegrityError, match="serves another model"):
+        verify(built.release)
+
+
+def test_an_answer_of_another_version_is_not_certified(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = built.server._oip
+    monkeypatch.setattr(built.server, "_oip", lambda logits: original(logits) | {"model_version": "8"})
+    with load(built.release, upstream="cloud", audits=0.0, deadline_ms=5000) as ladder:
+        answer = ladder.predict("zzz yyy sonata")
+    assert answer.tier == "cloud" and not answer.decision.certified
+
+
+def test_nodes_hand_up_to_the_called_cloud_wherever_it_is(built: Built, package: Path) -> None:
+    before = built.server.asked.total()
+    with (
+        EndpointServer(package, "text") as moved,
+        local_node(Tier.DEVICE, built.release, [f"cloud={moved.url}"]) as url,
+        load(built.release, upstream=url, audits=0.0, deadline_ms=5000) as ladder,
+    ):
+        assert ladder.predict("zzz yyy sonata").tier == "cloud"
+        assert moved.asked["zzz yyy sonata"] == 1
+    assert built.server.asked.total() == before
+
+
+def test_a_called_cloud_is_no_node_and_a_held_one_is_not_called(built: Built, tiny_release: Path) -> None:
+    with pytest.raises(PackageError, match="run by a node, not called"):
+        load(tiny_release, upstream="cloud")
+    assert read_release(built.release).package(Tier.CLOUD).endpoint() is not None
+    with pytest.raises(PackageError, match="names a server and holds no model"):
+        load(built.release, tier=Tier.CLOUD)
+    with pytest.raises(UsageError, match="expected a package of tier edge"):
+        load(built.release, tier=Tier.EDGE)
+
+
+def test_calls_are_a_limit_and_what_is_left_out_is_said(tmp_path: Path, server: EndpointServer) -> None:
+    write_texts(tmp_path)
+    folders = ask(write_ladder(tmp_path, server, more="calls: 400, "))
+    assert 390 <= server.asked.total() <= 400
+    prepared = read_prepared(folders["prepare"])
+    assert sum(map(len, prepared.rows.values())) == server.asked.total() - 1
+    assert any("of 600 texts were not asked" in warning for warning in prepared.report.warnings)
+
+
+def test_labelled_rows_are_asked_only_where_they_measure(tmp_path: Path, server: EndpointServer) -> None:
+    write_texts(tmp_path)
+    prepared = read_prepared(ask(write_ladder(tmp_path, server, "label: label"))["prepare"])
+    measured = [row.text for role in (Role.TUNING, Role.CERTIFY, Role.TEST) for row in prepared.rows[role]]
+    assert len(measured) == 300
+    assert set(measured) <= set(server.asked) and server.asked.total() == 301
+    with pytest.raises(SpecError, match="expected 301 or more for calibration and test rows, got 300"):
+        ask(write_ladder(tmp_path, server, "label: label", "calls: 300, "))
+
+
+def test_a_server_that_stops_costs_nothing_twice(
+    tmp_path: Path, server: EndpointServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LONGEST_WAIT_S", 0.001)
+    texts = write_texts(tmp_path)
+    ladder = write_ladder(tmp_path, server)
+    server.fault = fails(200)
+    with pytest.raises(StageError, match=r"of 600 texts are answered, and kept; run again to go on"):
+        ask(ladder)
+    server.fault = fails(10**9)
+    ask(ladder)
+    assert set(texts) <= set(server.asked)
+    assert server.asked.total() <= len(texts) + 2  # the example, in both runs
+
+
+def test_kill_9_loses_at_most_what_was_under_way(tmp_path: Path, server: EndpointServer) -> None:
+    texts = write_texts(tmp_path)
+    ladder = write_ladder(tmp_path, server)
+    server.fault = slow(0.02)
+    command = [sys.executable, "-m", "tianti", "run", str(ladder), "--json"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while server.asked.total() < 100 and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 100 <= server.asked.total() < len(texts)
+    server.fault = slow(0.0)
+    ask(ladder)
+    assert server.asked.total() <= len(texts) + 2 + asking.IN_FLIGHT
+
+
+def test_single_refused_texts_are_left_out_and_many_are_an_error(tmp_path: Path, server: EndpointServer) -> None:
+    def refusing(every: int):  # noqa: ANN202
+        seen = []
+
+        def fault(handler, number: int) -> bool:  # noqa: ANN001
+            seen.append(number)
+            if len(seen) % every == 0:
+                send(handler, 400, {"error": "content policy"})
+            return len(seen) % every == 0
+
+        return fault
+
+    texts = write_texts(tmp_path)
+    server.fault = refusing(150)
+    folders = ask(write_ladder(tmp_path, server))
+    assert len(read_answers(folders["ask"])) == len(texts) - 4
+    (tmp_path / "other").mkdir()
+    write_texts(tmp_path / "other", 599)
+    server.fault = refusing(3)
+    with pytest.raises(StageError, match="refuses"):
+        ask(write_ladder(tmp_path / "other", server, more="version: '7', "))
+
+
+def test_texts_that_all_get_one_label_are_an_error(tmp_path: Path, server: EndpointServer) -> None:
+    lines = (json.dumps({"text": f"sonata {number}"}) + "\n" for number in range(500))
+    (tmp_path / "texts.jsonl").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "labels.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    with pytest.raises(DataError, match="expected the cloud to give two labels or more"):
+        ask(write_ladder(tmp_path, server))
