@@ -37,6 +37,9 @@ test: setup
 .venv/platforms: .venv/dev
 	@echo "Fetching about 800 MB more: LiteRT and its converter, OpenVINO, TensorFlow."
 	$(PIP) install -q --progress-bar on -c constraints.txt -e '.[train,serve,litert-train,openvino,keras]'
+	@echo "MLServer gets an environment of its own: it needs other versions of what we use."
+	@test -d .venv/mlserver || $(PYTHON) -m venv .venv/mlserver
+	.venv/mlserver/bin/python -m pip --disable-pip-version-check install -q --progress-bar on mlserver==1.7.1 onnxruntime
 	@command -v npm >/dev/null || echo "no npm: the browser's engine will not be tested"
 	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix .venv/web onnxruntime-web@1.30.0
 	@touch $@

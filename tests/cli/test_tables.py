@@ -7,7 +7,8 @@ import pytest
 
 from tianti.cli.tables import print_comparison, print_run
 from tianti.pipeline import RunRecord
-from tianti.spec import TIERS
+from tianti.pipeline.assess import Question, conclude
+from tianti.spec import TIERS, Tier
 
 
 def level(alpha: float, device: float, *, certified: bool = True, rows: int | None = None) -> dict[str, Any]:
@@ -15,12 +16,15 @@ def level(alpha: float, device: float, *, certified: bool = True, rows: int | No
     return {"alpha": alpha, "certified": certified, "share": share, "cost_per_1000": 0.1, "rows_needed": rows}
 
 
-def record(*levels: dict[str, Any], void: str | None = None, confidence: float = 0.95) -> RunRecord:
+def record(
+    *levels: dict[str, Any], void: str | None = None, confidence: float = 0.95, tiers: tuple[Tier, ...] = TIERS
+) -> RunRecord:
     figures = {
         "accuracy": 0.9,
         "accuracy_in_scope": 0.9,
         "size_bytes": 1000,
         "latency_ms": {"p50": 1.0, "p99": 2.0},
+        "parity": {"agreement": 1.0},
     }
     return RunRecord(
         run="r",
@@ -29,7 +33,7 @@ def record(*levels: dict[str, Any], void: str | None = None, confidence: float =
         seconds=1.0,
         cached=[],
         release="0" * 64,
-        tiers=dict.fromkeys(TIERS, figures),
+        tiers=dict.fromkeys(tiers, figures),
         certificate={"risk": "harm", "confidence": confidence, "void": void, "levels": list(levels)},
         served=next((each["alpha"] for each in levels if each["certified"]), None),
         prices={"edge": 0.02, "cloud": 0.2},
@@ -62,3 +66,32 @@ def test_runs_are_compared_level_by_level(capsys: pytest.CaptureFixture[str]) ->
     print_comparison(record(level(0.005, 0.1), level(0.01, 0.4)), record(level(0.01, 0.5)))
     text = capsys.readouterr().out
     assert "40.0% -> 50.0%" in text and "10.0% -> -" in text
+
+
+def test_a_ladder_without_an_edge_shows_none_and_assumes_no_price_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = said(record(level(0.01, 0.5), tiers=(Tier.DEVICE, Tier.CLOUD)), tmp_path, capsys)
+    assert "│ edge" not in text and "assuming cloud 0.2 per 1,000" in text
+
+
+def assessed(*levels: dict[str, Any], per_month: int | None = None) -> str:
+    question = Question(
+        texts=Path("logs.jsonl"), column="text", encoding=None, cloud={}, level="1%", price=0.2, per_month=per_month
+    )
+    return "\n".join(conclude(record(*levels), question).lines())
+
+
+def test_an_assessment_says_share_and_saving_at_the_prices_that_it_assumes() -> None:
+    fresh = {"test_risk": 0.004, "test_n": 1500}
+    text = assessed(level(0.01, 0.78) | fresh, level(0.02, 0.9) | fresh, per_month=20_000_000)
+    assert "78.0% of these calls can be answered on the device, at most 1% disagreement" in text
+    assert "at 2%: 90.0%" in text
+    assert "0.40% were answered otherwise" in text
+    assert "Saves 3,120 a month at 20,000,000 calls and 0.2 per 1,000 calls" in text
+    assert "78% of the bill (assumed: 0.2 per 1,000 calls" in assessed(level(0.01, 0.78) | fresh)
+
+
+def test_an_assessment_that_proves_nothing_says_so_and_what_would_do() -> None:
+    text = assessed(level(0.01, 0.0, certified=False, rows=407) | {"test_risk": 0.0, "test_n": 90}, per_month=10)
+    assert "None of these calls can be shown" in text and "407 certify rows" in text and "Saves" not in text

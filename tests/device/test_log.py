@@ -63,7 +63,7 @@ def test_a_node_logs_what_enters_there_and_not_what_comes_from_below(release: Re
     journal = Journal(path)
 
     async def ask(cloud: str) -> tuple[Prediction, ...]:
-        ways = connect([cloud], "tiny")
+        (ways,) = connect([cloud], [release])
         desk = Desk([Node(release, Tier.EDGE, ways)], ways, journal)
         below = InferRequest(texts=("lantern",), release=release.id, point=0.01, passed_by=Tier.DEVICE)
         await desk.infer(below)
