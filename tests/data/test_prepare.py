@@ -57,7 +57,7 @@ def test_slices_are_asked_only_of_the_source_of_test_rows(tmp_path: Path) -> Non
     )
     prepared = prepare(DataSpec(train=train, calibration="calibration.csv", test="test.csv"), tmp_path, ("lang",), 0)
     assert [row.group for row in prepared.rows[Role.TEST]] == [{"lang": "en"}]
-    with pytest.raises(DataError, match=r"test.csv: expected a column 'mood' \(evaluate.slices\)"):
+    with pytest.raises(DataError, match=r"expected a column 'mood' \(evaluate.slices or certificate.groups\)"):
         prepare(DataSpec(train=train, test="test.csv"), tmp_path, ("mood",), 0)
 
 

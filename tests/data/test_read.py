@@ -185,7 +185,7 @@ def test_each_mistake_is_one_clear_error(tmp_path: Path, name: str, content: byt
 
 def test_a_column_to_slice_by_must_be_there(tmp_path: Path) -> None:
     said = message(tmp_path, "r.csv", b"text,label,lang\nhi,a,en\n", Columns(group=("language",)))
-    assert "expected a column 'language' (evaluate.slices)" in said
+    assert "expected a column 'language' (evaluate.slices or certificate.groups)" in said
     assert "got columns text, label, lang" in said
 
 

@@ -25,6 +25,7 @@ data: {{train: train.jsonl, calibration: calibration.jsonl, test: test.jsonl, ou
 cloud: {{fit: {{epochs: 2}}}}
 edge: {{student: lstm, width: 32, augment: 500, fit: {{epochs: 1}}}}
 device: {{student: {student}, width: 16, augment: 500, fit: {{epochs: 2}}{budget}}}
+certificate: {{groups: [lang, label]}}
 evaluate: {{slices: [lang]{gate}}}
 {stages}
 """
@@ -75,6 +76,18 @@ def test_the_report_opens_offline(built: tuple[Path, RunRecord]) -> None:
         [part.split('"')[1] for part in page.split("src=")[1:]] + page.split("<link")[1:] + page.split("<script")[1:]
     )
     assert loaded == []
+
+
+def test_the_risk_within_groups_is_bounded_and_said(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    release = read_release(Workspace(folder).releases / record.release)
+    groups = release.record.certificate.groups
+    languages = [group for group in groups if group.column == "lang"]
+    assert {"en", "zh"} <= {group.value for group in languages}
+    assert sum(group.n for group in languages) == release.record.certificate.n
+    assert {group.value for group in groups if group.column == "label"} > set(release.record.labels)  # and strangers
+    assert any(line.startswith("  within lang = zh") for line in verify(release.folder).lines())
+    assert "Risk within groups" in Workspace(folder).report_path(record.run).read_text(encoding="utf-8")
 
 
 def test_the_device_answers_and_its_goldens_hold(built: tuple[Path, RunRecord]) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.platforms import mlserver_model
 from tianti.cli.progress import Quiet
 from tianti.device import load
 from tianti.package import read_release
@@ -40,7 +39,7 @@ class MLServer:
         model = folder / "big"
         model.mkdir(parents=True)
         shutil.copyfile(package / "onnx" / "model.onnx", model / "model.onnx")
-        shutil.copyfile(mlserver_model.__file__ or "", model / "mlserver_model.py")
+        shutil.copyfile(Path(__file__).with_name("mlserver_model.py"), model / "mlserver_model.py")
         settings = {
             "name": "big",
             "implementation": "mlserver_model.Held",
@@ -107,7 +106,8 @@ def test_assess_without_labels_and_what_fresh_texts_then_get(
     (tmp_path / "logs.txt").write_text("\n".join(texts[:-1500]), encoding="utf-8")
     command = [sys.executable, "-m", "tianti", "assess", "--text", "logs.txt", "--cloud", url, "--json"]
     options = ["--tokenizer", str(tokenizer), "--labels", str(labels), "--calls", "9000", "--per-month", "1000000"]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["certified"] and said["share"] > 0.4
     assert said["saved"] == pytest.approx(said["share"] * 200)

@@ -8,6 +8,7 @@ from tianti.certificate.answers import NEVER, Answers, LadderAnswers, Outcome, a
 from tianti.certificate.certify import audit_bound, certify, recheck, void_reason
 from tianti.certificate.counts import smallest_n, wilson
 from tianti.certificate.curves import Reliability, rejected_share, reliability, risk_coverage
+from tianti.certificate.groups import Groups
 from tianti.certificate.head import fit_head
 from tianti.certificate.path import order_points
 from tianti.certificate.score import FEATURES, REJECTED, UNUSABLE, Reading, Readings, read, read_many
@@ -19,6 +20,7 @@ __all__ = [
     "REJECTED",
     "UNUSABLE",
     "Answers",
+    "Groups",
     "LadderAnswers",
     "Outcome",
     "Reading",

@@ -87,13 +87,27 @@ def harm_of(answers: LadderAnswers, tier: Tier) -> NDArray[np.bool_]:
 
 def decide(answers: LadderAnswers, thresholds: tuple[float, float] | None) -> Outcome:
     """Who answers each row at (device, edge) thresholds, and what comes of it; None: all rows go to the cloud."""
-    device, edge, cloud = answers[Tier.DEVICE], answers[Tier.EDGE], answers[Tier.CLOUD]
-    device_from, edge_from = thresholds or (NEVER, NEVER)
-    on_device = device.score >= device_from
-    on_edge = ~on_device & (edge.score >= edge_from)
-    right = np.where(on_device, device.right, np.where(on_edge, edge.right, cloud.right))
+    cloud = answers[Tier.CLOUD]
+    on_device, on_edge, right = _answered(answers, thresholds)
     n, at_device, at_edge = len(right), int(on_device.sum()), int(on_edge.sum())
     rows = max(n, 1)
     share = {Tier.DEVICE: at_device / rows, Tier.EDGE: at_edge / rows, Tier.CLOUD: 1 - (at_device + at_edge) / rows}
     harmful, helpful = int((cloud.right & ~right).sum()), int((right & ~cloud.right).sum())
     return Outcome(n, harmful, helpful, int(right.sum()) / rows, share)
+
+
+def harmful_rows(answers: LadderAnswers, thresholds: tuple[float, float]) -> NDArray[np.bool_]:
+    """The rows that `decide` counts as harmful, bool [rows]."""
+    harmful: NDArray[np.bool_] = answers[Tier.CLOUD].right & ~_answered(answers, thresholds)[2]
+    return harmful
+
+
+def _answered(
+    answers: LadderAnswers, thresholds: tuple[float, float] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Per row: does the device answer, does the edge, and is what is answered right?"""
+    device, edge, cloud = answers[Tier.DEVICE], answers[Tier.EDGE], answers[Tier.CLOUD]
+    device_from, edge_from = thresholds or (NEVER, NEVER)
+    on_device = device.score >= device_from
+    on_edge = ~on_device & (edge.score >= edge_from)
+    return on_device, on_edge, np.where(on_device, device.right, np.where(on_edge, edge.right, cloud.right))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tianti.certificate.answers import LadderAnswers, decide
 from tianti.certificate.counts import binomial_cdf, net_p, same_share_p, smallest_n, smallest_net_n, upper_bound
+from tianti.certificate.groups import Groups, certify_groups, find_bounds
 from tianti.errors import UsageError
 from tianti.spec import Certificate, Level, Risk, Tested, Tier
 
@@ -28,6 +29,7 @@ def certify(
     bound: Mapping[str, str],
     risk: Risk = "harm",
     agreeing: LadderAnswers | None = None,
+    groups: Groups | None = None,
 ) -> Certificate:
     """Test `points`, in their order, on the certify rows, `out_of_scope_rows` of which are out of scope.
 
@@ -40,6 +42,7 @@ def certify(
         bound: what the statement is about, by hash.
         risk: what is bounded.
         agreeing: the same rows by agreement with the cloud, which audits will be compared with.
+        groups: within which the risk is bounded too; for "net" by its harm.
 
     Raises:
         UsageError: an alpha or the confidence is not between 0 and 1, or a threshold would admit a score of 0.0.
@@ -64,6 +67,7 @@ def certify(
         levels=tuple(levels),
         out_of_scope_share=out_of_scope_rows / max(n, 1),
         bound=dict(bound),
+        groups=certify_groups(points, [level.point for level in levels], answers, groups or {}, confidence),
     )
 
 
@@ -141,6 +145,24 @@ def recheck(certificate: Certificate) -> list[str]:
                 f"alpha {level.alpha:.2%}: the counts allow point {claim[0]} (rows needed: {claim[1]}), "
                 f"the certificate says {level.point} ({level.rows_needed})"
             )
+    return wrong + _recheck_groups(certificate)
+
+
+def _recheck_groups(certificate: Certificate) -> list[str]:
+    points, groups = [level.point for level in certificate.levels], certificate.groups
+    wrong = []
+    for group in groups:
+        name = f"group {group.column} = {group.value}"
+        sound = len(group.harmful) == len(certificate.path) and all(
+            0 <= count <= min(group.n, tested.harmful)
+            for count, tested in zip(group.harmful, certificate.path, strict=True)
+        )
+        if not sound or not 0 <= group.n <= certificate.n:
+            wrong.append(f"{name}: expected counts among its rows and the path's")
+        elif group.bounds != (
+            claim := find_bounds(group.harmful, group.n, points, certificate.confidence, len(groups))
+        ):
+            wrong.append(f"{name}: the counts allow bounds {claim}, the certificate says {group.bounds}")
     return wrong
 
 

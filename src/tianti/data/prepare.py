@@ -55,7 +55,7 @@ class _Labels(msgspec.Struct, frozen=True, kw_only=True):
     out_of_scope: str | None
 
 
-def prepare(spec: DataSpec, base: Path, slices: tuple[str, ...], seed: int) -> Prepared:
+def prepare(spec: DataSpec, base: Path, slices: tuple[str, ...], seed: int, groups: tuple[str, ...] = ()) -> Prepared:
     """Read, clean and split.
 
     Args:
@@ -63,6 +63,7 @@ def prepare(spec: DataSpec, base: Path, slices: tuple[str, ...], seed: int) -> P
         base: the folder of ladder.yaml.
         slices: columns that the source of the test rows must have.
         seed: of the roles.
+        groups: columns that the source of the calibration rows must have.
 
     Raises:
         DataError: the sources cannot be read, or what they hold cannot be used.
@@ -73,7 +74,9 @@ def prepare(spec: DataSpec, base: Path, slices: tuple[str, ...], seed: int) -> P
     for name, source in sources.items():
         tested = name == ("test" if "test" in sources else "train")
         label = None if name == UNLABELLED else spec.label
-        columns = Columns(text=spec.text, label=label, group=slices if tested else ())
+        certifies = name == ("calibration" if "calibration" in sources else "train")
+        group = dict.fromkeys((*(slices if tested else ()), *(groups if certifies else ())))
+        columns = Columns(text=spec.text, label=label, group=tuple(group))
         tables[name] = read_table(source, base, columns, spec.encoding)
     labelled = spec.label is not None
     labels = check_labels(tables, spec.out_of_scope) if labelled else ()

@@ -140,7 +140,7 @@ def _parse_parquet(content: bytes, wanted: Columns, origin: str) -> _Table:
 
 
 def _check_columns(found: list[str], wanted: Columns, origin: str) -> None:
-    keys = {wanted.text: "data.text", **dict.fromkeys(wanted.group, "evaluate.slices")}
+    keys = {wanted.text: "data.text", **dict.fromkeys(wanted.group, "evaluate.slices or certificate.groups")}
     if wanted.label is not None:
         keys[wanted.label] = "data.label"
     for name, key in keys.items():

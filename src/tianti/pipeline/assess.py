@@ -56,12 +56,12 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     price: float
     per_month: int | None
     saved: float | None
-    others: dict[float, float]  # level to share, of the certified ones beside this
+    others: dict[str, float]  # share at each other level that is certified, such as "2%"
 
     def lines(self) -> list[str]:
         """Sentences for people."""
         found = [self._main()]
-        found += [f"  at {percent(level)}: {share:.1%}" for level, share in self.others.items()]
+        found += [f"  at {level}: {on_device:.1%}" for level, on_device in self.others.items()]
         if not self.certified:
             return found
         found.append(f"On {self.n:,} fresh texts {self.differing:.2%} were answered otherwise than by the cloud.")
@@ -136,7 +136,9 @@ def conclude(record: RunRecord, question: Question) -> Statement:
         per_month=calls,
         saved=None if calls is None else on_device * calls * question.price / 1000,
         others={
-            other: found["share"]["device"] for other, found in levels.items() if found["certified"] and other != alpha
+            percent(other): found["share"]["device"]
+            for other, found in levels.items()
+            if found["certified"] and other != alpha
         },
     )
 

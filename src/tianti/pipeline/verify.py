@@ -24,7 +24,7 @@ from tianti.pipeline.stages.ask import tell
 from tianti.pipeline.stages.evaluate import evaluate_levels
 from tianti.runtimes import open_package
 from tianti.runtimes.endpoint import client_of
-from tianti.spec import TIERS, Risk, percent
+from tianti.spec import TIERS, GroupRisk, Risk, percent
 from tianti.spec.ladder import PriceSpec
 
 
@@ -45,6 +45,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     certify_rows: int
     risk: Risk
     certified: tuple[float, ...]
+    groups: tuple[GroupRisk, ...]
     called: str | None  # of a cloud that is only called: what it says of the self-tests
     own: OwnRows | None
 
@@ -57,6 +58,9 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             f"certificate: recomputed from {self.certify_rows} rows",
             f"certified levels: {levels} ({self.risk}, {percent(self.confidence)} confidence, all together)",
         ]
+        for group in self.groups:
+            limits = ", ".join("unknown" if bound is None else percent(bound) for bound in group.bounds)
+            found.append(f"  within {group.column} = {group.value} ({group.n} rows): {limits}")
         if self.called is not None:
             found.append(self.called)
         if self.own is None:
@@ -100,6 +104,7 @@ def verify(
         certify_rows=certificate.n,
         risk=certificate.risk,
         certified=certificate.certified_alphas,
+        groups=certificate.groups,
         called=called,
         own=None if data is None else _own_rows(release, data, Columns(text=text, label=label), encoding),
     )

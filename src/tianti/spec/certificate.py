@@ -60,11 +60,26 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     rows_needed: int | None = None
 
 
+class GroupRisk(msgspec.Struct, frozen=True, kw_only=True):
+    """The risk within one group of requests, such as those of one language or class.
+
+    `harmful`: for each point of the path, what was counted among the group's `n` certify rows. `bounds`: for each level
+    the share of the group's requests that is harmful at its point, at most; None: these rows cannot say.
+    """
+
+    column: str
+    value: str
+    n: int
+    harmful: tuple[int, ...]
+    bounds: tuple[float | None, ...]
+
+
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """ "The risk of answers given below the cloud is at most alpha, with confidence `confidence`."
 
     All levels hold together. `path` was ordered on tuning rows, then tested in that order on `n` certify rows.
-    `bound` maps what the statement is about (packages, heads, rows of each role) to its SHA-256.
+    The bounds of `groups` hold together too, with the same confidence. `bound` maps what the statement is about
+    (packages, heads, rows of each role) to its SHA-256.
     """
 
     risk: Risk
@@ -74,6 +89,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[Level, ...]
     out_of_scope_share: float
     bound: dict[str, str]
+    groups: tuple[GroupRisk, ...] = ()
 
     def thresholds(self, alpha: float) -> tuple[float, float] | None:
         """(device, edge) thresholds certified at exactly this alpha, or None."""

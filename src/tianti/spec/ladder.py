@@ -158,11 +158,15 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The accuracy statement: risk, levels (alphas) and the confidence at which all of them hold together."""
+    """The accuracy statement: risk, levels (alphas) and the confidence at which all of them hold together.
+
+    `groups` are columns within whose values the risk is bounded too; `label`'s column makes a group of each class.
+    """
 
     risk: Risk = "harm"
     levels: tuple[str | float, ...] = ("0.5%", "1%", "2%")
     confidence: str | float = "95%"
+    groups: tuple[str, ...] = ()
 
     @property
     def alphas(self) -> tuple[float, ...]:

@@ -3,15 +3,15 @@
 Not here: the statistics (`certificate`). Invariant: certify rows are read here and for nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate import agreement, certify, fit_head, judged, order_points
-from tianti.data import Prepared, read_prepared, row_key
+from tianti.certificate import Groups, agreement, certify, fit_head, judged, order_points
+from tianti.data import Prepared, Row, read_prepared, row_key
 from tianti.package import bind, read_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.readings import Outputs, Told, truth_of
@@ -43,9 +43,18 @@ def run(context: StageContext) -> None:
         bound=_bound(packages, heads, prepared),
         risk=risk,
         agreeing=agreement(proven),
+        groups=_groups(spec, prepared.rows[Role.CERTIFY]),
     )
     write_atomic(context.out / CERTIFICATE, canonical_json(certificate))
     write_atomic(context.out / HEADS, canonical_json(heads))
+
+
+def _groups(spec: LadderSpec, rows: Sequence[Row]) -> Groups:
+    found: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    for column in spec.certificate.groups:
+        values = np.array([row.label if column == spec.data.label else row.group[column] for row in rows])
+        found |= {(column, str(value)): values == value for value in np.unique(values)}
+    return found
 
 
 def read_certificate(folder: Path) -> tuple[Certificate, dict[Tier, ScoreHead]]:

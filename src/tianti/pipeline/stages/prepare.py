@@ -14,12 +14,12 @@ def run(context: StageContext) -> None:
     """Write one file a role and the cleaning report."""
     spec = context.spec
     context.progress(0, 1, "reading and cleaning")
-    prepared = prepare(spec.data, context.base, spec.evaluate.slices, spec.seed)
+    prepared = prepare(spec.data, context.base, spec.evaluate.slices, spec.seed, spec.certificate.groups)
     write_prepared(prepared, context.out)
 
 
 def _parts(spec: LadderSpec, base: Path) -> object:
-    return spec.data, spec.evaluate.slices, source_digest(spec.data, base)
+    return spec.data, spec.evaluate.slices, spec.certificate.groups, source_digest(spec.data, base)
 
 
 PREPARE = Stage("prepare", run, parts=_parts, rooms=("data",))
