@@ -105,11 +105,8 @@ def climb(
     Raises:
         RunError: the local model failed, and nobody higher answered.
     """
-    if isinstance(here, Answer):
-        if terms.tier is Tier.CLOUD:
-            return conclude(here, terms, Reason.TOP, (terms.tier,), now_s - started_s)
-        if here.score >= terms.threshold:
-            return conclude(here, terms, Reason.SCORE, (terms.tier,), now_s - started_s)
+    if (good := good_here(here, terms)) is not None:
+        return conclude(here, terms, good, (terms.tier,), now_s - started_s)
     tried: tuple[str, ...] = (terms.tier,)
     if ways and not may_spend():
         return conclude(here, terms, Reason.BUDGET, tried, now_s - started_s)
@@ -139,6 +136,15 @@ def climb(
         if attempt + 1 < _TRIES:
             turns.append((index, attempt + 1))
     return conclude(here, terms, failed or refused or Reason.NO_UPSTREAM, tried, now_s - started_s)
+
+
+def good_here(here: Answer | RunError, terms: Terms) -> Reason | None:
+    """Why the local answer is given without asking anybody; None: it is not good enough."""
+    if not isinstance(here, Answer):
+        return None
+    if terms.tier is Tier.CLOUD:
+        return Reason.TOP
+    return Reason.SCORE if here.score >= terms.threshold else None
 
 
 def conclude(
