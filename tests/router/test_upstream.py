@@ -211,3 +211,18 @@ def test_what_goes_up_carries_the_time_that_is_left() -> None:
     cloud = FakeRemote()
     run(live_through([cloud], until_s=0.05))
     assert cloud.requests == [Request(text="a", deadline_ms=pytest.approx(460.0))]
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_slow_node_out() -> None:
+    slow, ahead_s = FakeRemote(delay_s=0.4), 3600.0
+
+    async def scene() -> None:
+        nonlocal ahead_s
+        upstream = Upstream(slow, lambda: now_s() + ahead_s)
+        for _ in range(25):
+            await predict([upstream], deadline_s=2.0)
+        assert upstream.refusal(0.2) is Reason.DEADLINE
+        ahead_s = 0.0
+        assert upstream.refusal(0.2) is None
+
+    run(scene())

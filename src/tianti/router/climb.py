@@ -107,6 +107,7 @@ def climb(
     """
     if (good := good_here(here, terms)) is not None:
         return conclude(here, terms, good, (terms.tier,), now_s - started_s)
+    now_s = max(now_s, started_s)  # where the clock was set back, there is no more time for it
     tried: tuple[str, ...] = (terms.tier,)
     if ways and not may_spend():
         return conclude(here, terms, Reason.BUDGET, tried, now_s - started_s)
