@@ -1,6 +1,7 @@
 """Outages in virtual time, through the asynchronous driver: nothing lost, nothing late, few tries, quick recovery."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -106,6 +107,20 @@ def test_an_edge_that_is_out_is_skipped_to_the_cloud() -> None:
     assert answers[0].decision.tiers_tried == ("device", "edge", "cloud")
     assert answers[-1].decision.tiers_tried == ("device", "cloud")
     assert len(edge.failed) == FAILURES
+
+
+def silent_edge() -> list[Prediction]:
+    edge = FakeRemote("edge", tier=Tier.EDGE, down_s=(0.0, 1e9), hangs=True)
+    return [answer for _, _, answer in run(live_through([edge, FakeRemote("cloud")], until_s=10.0))]
+
+
+def test_an_edge_that_is_silent_leaves_time_for_the_cloud() -> None:
+    assert all(answer.tier is Tier.CLOUD and not answer.decision.degraded for answer in silent_edge())
+
+
+def test_control_an_edge_that_may_take_all_the_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["tianti.router.climb"], "_patience_s", lambda left_s, untried: left_s)
+    assert any(answer.decision.degraded for answer in silent_edge())
 
 
 def test_a_deadline_shorter_than_the_delay_is_kept_and_mostly_not_waited_for() -> None:

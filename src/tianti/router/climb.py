@@ -120,13 +120,15 @@ def climb(
         if now_s >= until_s:
             failed = Reason.DEADLINE
             break
-        if (why := way.refusal(until_s - now_s)) is not None:
+        untried = sum(not tries and ways[other].refusal(until_s - now_s) is None for other, tries in turns)
+        patience_s = _patience_s(until_s - now_s, untried)
+        if (why := way.refusal(patience_s)) is not None:
             refused = refused or why
             continue
         wait_s = way.retry_in_s(attempt) if attempt else 0.0
-        if wait_s is None or now_s + wait_s >= until_s:
+        if wait_s is None or wait_s >= patience_s:
             continue
-        result, now_s = yield Ask(index, until_s - now_s, wait_s)
+        result, now_s = yield Ask(index, patience_s, wait_s)
         if isinstance(result, Prediction):
             return _passed_on(result, terms, tried, now_s - started_s)
         if isinstance(result, BusyError):  # not asked again: that would be a queue
@@ -137,6 +139,14 @@ def climb(
         if attempt + 1 < _TRIES:
             turns.append((index, attempt + 1))
     return conclude(here, terms, failed or refused or Reason.NO_UPSTREAM, tried, now_s - started_s)
+
+
+def _patience_s(left_s: float, untried: int) -> float:
+    """How long one way may take where others could still be asked: two thirds before one, half before two.
+
+    One that is silent would leave nothing for those behind it.
+    """
+    return left_s * 2.0 / (untried + 2.0)
 
 
 def good_here(here: Answer | RunError, terms: Terms) -> Reason | None:
