@@ -50,6 +50,7 @@ async def silent(writer: asyncio.StreamWriter, path: bytes) -> None:
 async def drip(writer: asyncio.StreamWriter, path: bytes) -> None:
     for byte in response(right(path)):
         writer.write(bytes([byte]))
+        await writer.drain()  # notices that nobody listens any more
         await asyncio.sleep(0.05)
 
 
@@ -139,8 +140,8 @@ async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, b
             else:
                 await behave(writer, path)
             await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
-        pass
+    except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        pass  # a cancelled handler would be reported as an error by asyncio.streams of Python 3.11
     finally:
         writer.close()
 
