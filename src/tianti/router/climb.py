@@ -20,6 +20,7 @@ from tianti.spec import DEGRADED, Decision, Prediction, Reason, Tier
 
 _RESERVE_SHARE = 0.08  # 40 ms of the default 500: two cores shared by five busy processes were late by 22
 _MIN_RESERVE_S = 0.003
+_CLOUD, _TOP, _SCORE = Tier.CLOUD, Reason.TOP, Reason.SCORE  # an enum's member is found by a call in Python 3.11
 _TRIES = 3  # of every way, while its retry budget and the deadline last
 
 
@@ -153,9 +154,9 @@ def good_here(here: Answer | RunError, terms: Terms) -> Reason | None:
     """Why the local answer is given without asking anybody; None: it is not good enough."""
     if not isinstance(here, Answer):
         return None
-    if terms.tier is Tier.CLOUD:
-        return Reason.TOP
-    return Reason.SCORE if here.score >= terms.threshold else None
+    if terms.tier is _CLOUD:
+        return _TOP
+    return _SCORE if here.score >= terms.threshold else None
 
 
 def conclude(
@@ -172,7 +173,7 @@ def conclude(
         reason=reason,
         point=terms.point,
         certificate=terms.certificate,
-        certified=terms.covered and (reason is Reason.SCORE or reason is Reason.TOP),
+        certified=terms.covered and (reason is _SCORE or reason is _TOP),
         degraded=reason in DEGRADED,
         tiers_tried=tried,
         ms=elapsed_s * 1e3,
