@@ -5,11 +5,12 @@ scenario without what the claim rests on, in which its check fails.
 """
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.router.checks import check, check_points, check_retries, check_time
+from tests.router.checks import check, check_points, check_retries, check_time, check_words
 from tests.router.simulation import Entry, Fault, Server, between, live
 from tests.tiny_release import PRICES
 from tianti.package import Release
@@ -169,6 +170,14 @@ def test_a_black_hole_costs_few_their_time_and_nobody_more(pointed: Release) -> 
     assert 3 <= len(waited) <= 3 + 20 * 0.5 * 2
     assert max(each.came_s for each in waited) < HOLE_S[0] + 1.0
     assert not any(each.answer.decision.degraded for each in between(entry.seen, HOLE_S[1] + 5.0, 45.0))
+
+
+def test_control_an_answer_that_does_not_say_that_it_is_degraded_is_found(
+    pointed: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["tianti.router.climb"], "DEGRADED", frozenset())
+    with pytest.raises(AssertionError):
+        check_words(black_hole(pointed))
 
 
 def test_control_a_request_that_waits_for_ever_is_found(pointed: Release) -> None:
