@@ -16,6 +16,7 @@ from tests.tiny_release import ALPHA, make_release
 from tianti.device import Ladder, load
 from tianti.errors import IntegrityError, PackageError, RunError, UsageError
 from tianti.package import Release
+from tianti.router import Node
 from tianti.serving.local import local_node
 from tianti.spec import Reason, Tier
 
@@ -258,3 +259,16 @@ def test_loading_pulls_in_no_network_and_no_server(release: Release) -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_what_is_kept_at_once_is_what_a_climb_comes_to(release: Release) -> None:
+    for tier, text in ((Tier.DEVICE, "lamp"), (Tier.EDGE, "lantern"), (Tier.CLOUD, "nonsense")):
+        node = Node(release, tier, clock=lambda: 7.0)
+        here, terms = node.answer(text), node.entry_terms(DEADLINE_MS, 6.5)
+        with pytest.raises(StopIteration) as climbed:
+            next(node.climb(here, terms, 6.5))
+        assert node.keep(here, terms, 6.5) == climbed.value.value
+        assert node.control.status().answered == {tier: 2}
+    unsure = Node(release, Tier.DEVICE)
+    assert unsure.keep(unsure.answer("lantern"), unsure.entry_terms(DEADLINE_MS, 0.0), 0.0) is None
+    assert unsure.keep(RunError("broken"), unsure.entry_terms(DEADLINE_MS, 0.0), 0.0) is None

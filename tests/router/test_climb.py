@@ -104,6 +104,14 @@ def test_one_that_fails_is_skipped_and_named() -> None:
     assert not got.decision.degraded
 
 
+def test_one_way_leaves_time_for_those_behind_it_that_can_be_asked() -> None:
+    late = DeadlineError("late")
+    for out, shares in (((False, False), [2 / 3, 1.0]), ((False, True), [1.0]), ((False, True, False), [2 / 3, 1.0])):
+        _, asks = drive(answer(UNSURE), terms(), ways(*out), [late] * len(shares), each_s=0.1)
+        left_s = [0.46 - 0.1 * number for number in range(len(shares))]
+        assert [ask.remaining_s for ask in asks] == pytest.approx([a * b for a, b in zip(shares, left_s, strict=True)])
+
+
 def test_one_whose_breaker_is_open_is_not_asked() -> None:
     got, asks = drive(answer(UNSURE), terms(), ways(True, False), [answer_of(Tier.CLOUD)])
     assert [ask.way for ask in asks] == [1]

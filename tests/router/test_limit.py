@@ -108,3 +108,13 @@ def test_any_time_keeps_it_in_bounds(took_s: float) -> None:
         assert limit.enter()
         limit.left(took_s, number * 0.05)
         assert LEAST <= limit.limit <= MOST
+
+
+def test_a_clock_that_was_set_back_neither_stops_it_nor_spoils_the_best_time() -> None:
+    limit = Limit(jitter=lambda: 0.5)
+    drive(limit, Server(slots=40), per_s=400, seconds=5.0, from_s=3600.0)
+    assert limit.enter()
+    limit.left(-3599.0, 5.0)  # it was set back by an hour while this one was under way
+    took, _ = drive(limit, Server(slots=40), per_s=1_500, seconds=20.0, from_s=5.0)
+    assert limit.limit > 30  # 30 are under way on average
+    assert max(took) < 4 * 0.02

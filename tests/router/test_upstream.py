@@ -1,6 +1,7 @@
 """Outages in virtual time, through the asynchronous driver: nothing lost, nothing late, few tries, quick recovery."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -108,6 +109,20 @@ def test_an_edge_that_is_out_is_skipped_to_the_cloud() -> None:
     assert len(edge.failed) == FAILURES
 
 
+def silent_edge() -> list[Prediction]:
+    edge = FakeRemote("edge", tier=Tier.EDGE, down_s=(0.0, 1e9), hangs=True)
+    return [answer for _, _, answer in run(live_through([edge, FakeRemote("cloud")], until_s=10.0))]
+
+
+def test_an_edge_that_is_silent_leaves_time_for_the_cloud() -> None:
+    assert all(answer.tier is Tier.CLOUD and not answer.decision.degraded for answer in silent_edge())
+
+
+def test_control_an_edge_that_may_take_all_the_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["tianti.router.climb"], "_patience_s", lambda left_s, untried: left_s)
+    assert any(answer.decision.degraded for answer in silent_edge())
+
+
 def test_a_deadline_shorter_than_the_delay_is_kept_and_mostly_not_waited_for() -> None:
     slow = FakeRemote(delay_s=2.0)
     answers = run(live_through([slow], until_s=60.0))
@@ -211,3 +226,18 @@ def test_what_goes_up_carries_the_time_that_is_left() -> None:
     cloud = FakeRemote()
     run(live_through([cloud], until_s=0.05))
     assert cloud.requests == [Request(text="a", deadline_ms=pytest.approx(460.0))]
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_slow_node_out() -> None:
+    slow, ahead_s = FakeRemote(delay_s=0.4), 3600.0
+
+    async def scene() -> None:
+        nonlocal ahead_s
+        upstream = Upstream(slow, lambda: now_s() + ahead_s)
+        for _ in range(25):
+            await predict([upstream], deadline_s=2.0)
+        assert upstream.refusal(0.2) is Reason.DEADLINE
+        ahead_s = 0.0
+        assert upstream.refusal(0.2) is None
+
+    run(scene())

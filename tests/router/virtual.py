@@ -1,7 +1,8 @@
 """An event loop whose clock jumps to the next timer, and a remote node that lives in it: outages without waiting."""
 
 import asyncio
-from collections.abc import Coroutine
+import selectors
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tianti.errors import DeadlineError, UpstreamError
@@ -10,15 +11,29 @@ from tianti.spec import Decision, Prediction, Reason, Request, Tier
 T = TypeVar("T")
 
 
+class _NeverWaits(selectors.DefaultSelector):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(0)
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`time()` moves only when nothing is left to do but to wait."""
+    """`time()` moves only when nothing is left to do but to wait; what is for other threads is done here at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_NeverWaits())  # not even where the next timer turns out to be cancelled
         self._now_s = 0.0
 
     def time(self) -> float:
         return self._now_s
+
+    def jump(self, by_s: float) -> None:
+        """The machine slept: all timers of that time are due now."""
+        self._now_s += by_s
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":  # type: ignore[override]
+        done: asyncio.Future[T] = self.create_future()
+        done.set_result(func(*args))
+        return done
 
     def _run_once(self) -> None:
         if not self._ready and self._scheduled:  # type: ignore[attr-defined]
@@ -35,9 +50,9 @@ def now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-def answer_of(tier: Tier, reason: Reason = Reason.TOP) -> Prediction:
+def answer_of(tier: Tier, reason: Reason = Reason.TOP, label: str = "up") -> Prediction:
     decision = Decision(reason=reason, certified=True, tiers_tried=(tier,))
-    return Prediction(label="up", score=0.9, scores={"up": 0.9}, tier=tier, package="p", decision=decision)
+    return Prediction(label=label, score=0.9, scores={label: 0.9}, tier=tier, package="p", decision=decision)
 
 
 class FakeRemote:

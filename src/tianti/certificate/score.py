@@ -1,12 +1,14 @@
 """Read one model's logits: which label, and how likely it is right.
 
-This runs on the device for every answer, so it is written in few numpy calls and plain floats (about 10 us for 150
-labels). There is one implementation: calibration reads row by row with the same code, so both agree to the last bit.
+This runs on the device for every answer, so it is written in few numpy calls and plain floats (about 7 us for 150
+labels; half as much again just after an engine has filled the processor's caches). There is one implementation:
+calibration reads row by row with the same code, so both agree to the last bit.
 Not here: fitting a head (`head`), choosing a tier (`router`).
 Invariant: what cannot be read (NaN, infinite, fewer than two logits) gets score 0.0, and no threshold admits 0.0.
 """
 
 import math
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -77,10 +79,12 @@ def examine(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: 
     if not math.isfinite(top - float(logits[logits.argmin()])):
         return None
     below = np.subtract(logits, top, dtype=np.float64)
-    energy = top + math.log(np.add.reduce(np.exp(below)))
-    below /= head.temperature
+    ones = _ones(len(logits))
     probabilities = np.exp(below)
-    total = float(np.add.reduce(probabilities))
+    energy = top + math.log(probabilities.dot(ones))
+    below /= head.temperature
+    np.exp(below, probabilities)
+    total = float(probabilities.dot(ones))
     probabilities /= total
     negative_entropy = float(probabilities.dot(below)) - math.log(total)
     first = 1.0 / total
@@ -135,6 +139,12 @@ def read_many(
         np.array([row.score for row in rows], dtype=np.float64),
         np.array([row.energy for row in rows], dtype=np.float64),
     )
+
+
+@cache
+def _ones(count: int) -> NDArray[np.float64]:
+    """A dot product with these is the quickest sum that numpy has."""
+    return np.ones(count)
 
 
 def _sigmoid(x: float) -> float:

@@ -197,12 +197,15 @@ class Ladder:
             raise UsageError("this ladder is closed; load the release again")
         terms, audited = node.entry_terms(self._deadline_ms, started_s), self._auditor.coin()
         here = node.answer(text)
-        steps = node.climb(here, terms, started_s)
-        try:
-            ask = next(steps)
-        except StopIteration as done:
-            prediction: Prediction = done.value
-            if audited and node.upstreams:
+        prediction = node.keep(here, terms, started_s)
+        if prediction is None:
+            steps = node.climb(here, terms, started_s)
+            try:
+                ask = next(steps)
+            except StopIteration as done:
+                prediction = done.value
+        if prediction is not None:
+            if audited and self._auditor.can(prediction):
                 self._background.submit(self._auditor.begin(text, prediction))
             return prediction if self._journal is None else self._logged(prediction, text)
         request = Request(

@@ -29,6 +29,12 @@ class Auditor:
         """Is the next request audited? Not where many audits are under way: whatever its answer will be."""
         return len(self._tasks) < IN_FLIGHT and self._node.control.coin()
 
+    def can(self, prediction: Prediction) -> bool:
+        """Is there something to compare, and somebody to ask? So that what would come to nothing is not set going."""
+        return prediction.decision.certified and any(
+            upstream.refusal(_PATIENCE_S) is None for upstream in self._node.upstreams
+        )
+
     async def begin(self, text: str, prediction: Prediction) -> None:
         """Audit an answer, in the background. One that the certificate does not cover is left alone."""
         point = prediction.decision.point

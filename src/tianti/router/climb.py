@@ -20,6 +20,7 @@ from tianti.spec import DEGRADED, Decision, Prediction, Reason, Said, Tier
 
 _RESERVE_SHARE = 0.08  # 40 ms of the default 500: two cores shared by five busy processes were late by 22
 _MIN_RESERVE_S = 0.003
+_CLOUD, _TOP, _SCORE = Tier.CLOUD, Reason.TOP, Reason.SCORE  # an enum's member is found by a call in Python 3.11
 _TRIES = 3  # of every way, while its retry budget and the deadline last
 
 
@@ -105,11 +106,9 @@ def climb(
     Raises:
         RunError: the local model failed, and nobody higher answered.
     """
-    if isinstance(here, Answer):
-        if terms.tier is Tier.CLOUD:
-            return conclude(here, terms, Reason.TOP, (terms.tier,), now_s - started_s)
-        if here.score >= terms.threshold:
-            return conclude(here, terms, Reason.SCORE, (terms.tier,), now_s - started_s)
+    if (good := good_here(here, terms)) is not None:
+        return conclude(here, terms, good, (terms.tier,), now_s - started_s)
+    now_s = max(now_s, started_s)  # where the clock was set back, there is no more time for it
     tried: tuple[str, ...] = (terms.tier,)
     if ways and not may_spend():
         return conclude(here, terms, Reason.BUDGET, tried, now_s - started_s)
@@ -123,13 +122,15 @@ def climb(
         if now_s >= until_s:
             failed = Reason.DEADLINE
             break
-        if (why := way.refusal(until_s - now_s)) is not None:
+        untried = sum(not tries and ways[other].refusal(until_s - now_s) is None for other, tries in turns)
+        patience_s = _patience_s(until_s - now_s, untried)
+        if (why := way.refusal(patience_s)) is not None:
             refused = refused or why
             continue
         wait_s = way.retry_in_s(attempt) if attempt else 0.0
-        if wait_s is None or now_s + wait_s >= until_s:
+        if wait_s is None or wait_s >= patience_s:
             continue
-        result, now_s = yield Ask(index, until_s - now_s, wait_s)
+        result, now_s = yield Ask(index, patience_s, wait_s)
         if isinstance(result, Prediction):
             return _passed_on(result, here, terms, tried, own_s, now_s - started_s)
         if isinstance(result, BusyError):  # not asked again: that would be a queue
@@ -140,6 +141,23 @@ def climb(
         if attempt + 1 < _TRIES:
             turns.append((index, attempt + 1))
     return conclude(here, terms, failed or refused or Reason.NO_UPSTREAM, tried, now_s - started_s)
+
+
+def _patience_s(left_s: float, untried: int) -> float:
+    """How long one way may take where others could still be asked: two thirds before one, half before two.
+
+    One that is silent would leave nothing for those behind it.
+    """
+    return left_s * 2.0 / (untried + 2.0)
+
+
+def good_here(here: Answer | RunError, terms: Terms) -> Reason | None:
+    """Why the local answer is given without asking anybody; None: it is not good enough."""
+    if not isinstance(here, Answer):
+        return None
+    if terms.tier is _CLOUD:
+        return _TOP
+    return _SCORE if here.score >= terms.threshold else None
 
 
 def conclude(
@@ -156,7 +174,7 @@ def conclude(
         reason=reason,
         point=terms.point,
         certificate=terms.certificate,
-        certified=terms.covered and (reason is Reason.SCORE or reason is Reason.TOP),
+        certified=terms.covered and (reason is _SCORE or reason is _TOP),
         degraded=reason in DEGRADED,
         tiers_tried=tried,
         ms=elapsed_s * 1e3,

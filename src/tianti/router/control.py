@@ -7,6 +7,7 @@ an alarm is said in the log and moves to a stricter certified point; nothing but
 """
 
 import logging
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from tianti.router.policy import check_point, choose_point
 from tianti.router.pressure import PointKeeper
 from tianti.spec import Certificate, Prediction, Tier, percent
 
+_LOAD_S = 0.5  # over which load is averaged: what is under way at one moment says little
 AUDITS = 0.02
 """Share of requests that are audited, by default."""
 _log = logging.getLogger("tianti")
@@ -97,6 +99,7 @@ class Control:
         self._dearest = (prices.get("edge", 0.0) + prices.get("cloud", 0.0)) / 1e3
         self._price = {Tier.EDGE: prices.get("edge", 0.0) / 1e3, Tier.CLOUD: self._dearest}
         self._pressure: dict[str, float] = {}
+        self._load, self._load_at_s = 0.0, now_s
         self._answered = dict.fromkeys(Tier, 0)
         self._degraded = 0
         self.alarms = 0
@@ -107,7 +110,9 @@ class Control:
         if self._keeper is None:
             return None, False
         with self._lock:
-            self._pressure["load"] = load
+            since_s, self._load_at_s = max(now_s - self._load_at_s, 0.0), now_s
+            self._load += (load - self._load) * -math.expm1(-since_s / _LOAD_S)
+            self._pressure["load"] = self._load
             if self._budget is not None:
                 self._pressure["budget"] = self._budget.pressure(now_s)
             return self._keeper.update(max(self._pressure.values()), now_s), not self._keeper.broken

@@ -32,6 +32,7 @@ class Limit:
         self._took_s: list[float] = []
         self._busiest = 0
         self._window_from_s: float | None = None
+        self._left_s = float("-inf")
 
     @property
     def use(self) -> float:
@@ -49,8 +50,13 @@ class Limit:
     def left(self, took_s: float | None, now_s: float) -> None:
         """A request is over: answered after `took_s`, or None where it failed."""
         self.in_flight -= 1
+        if now_s < self._left_s:  # the clock was set back: times of before tell nothing of when to do what
+            self._took_s, self._window_from_s, self._forget_at_s = [], None, None
+        self._left_s = now_s
         if took_s is None:
             self.limit = max(LEAST, 0.9 * self.limit)
+            return
+        if took_s < 0.0:
             return
         if self._window_from_s is None:
             self._window_from_s = now_s

@@ -11,7 +11,7 @@ from tianti.certificate import NEVER, UNUSABLE, read
 from tianti.errors import RunError, UsageError
 from tianti.package import Release, check_binding, verify_package
 from tianti.protocols.oip import MAX_TEXT_CHARS
-from tianti.router.climb import Answer, Ask, Outcome, Terms, climb
+from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude, good_here
 from tianti.router.control import Control, Policy
 from tianti.router.policy import bind_point, choose_point, threshold_of
 from tianti.router.upstream import Upstream
@@ -57,6 +57,7 @@ class Node:
         self._entering: tuple[float, float, int, Terms | None] = (0.0, 0.0, 0, None)
         self._certificate_id = sha256_bytes(canonical_json(record.certificate))
         self._head = record.heads[tier]
+        self._scores = dict.fromkeys(self.labels, 0.0)
         self._out_of_scope = record.out_of_scope or ""
         self._runtime = open_package(package)
 
@@ -127,8 +128,21 @@ class Node:
         if index == UNUSABLE:
             return RunError(f"package {self._runtime.package[:12]}: expected finite logits, got {logits[:3].tolist()}…")
         label = self.labels[index] if index >= 0 else self._out_of_scope
-        scores = dict(zip(self.labels, reading.probabilities.tolist(), strict=True))
+        scores = self._scores.copy()  # quicker than a new one, whose table would grow
+        scores.update(zip(self.labels, reading.probabilities.tolist(), strict=True))
         return Answer(label, reading.score, scores, self._runtime.package, truncated)
+
+    def keep(self, here: Answer | RunError, terms: Terms, started_s: float) -> Prediction | None:
+        """The answer to a request that enters the ladder here, where nobody has to be asked; None: it has to `climb`.
+
+        A climb comes to the same; most requests end here, and are spared its generators.
+        """
+        good = good_here(here, terms)
+        if good is None:
+            return None
+        prediction = conclude(here, terms, good, (terms.tier,), self.clock() - started_s)
+        self.control.answered(prediction)
+        return prediction
 
     def climb(
         self, here: Answer | RunError, terms: Terms, started_s: float, *, enters: bool = True

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tianti.errors import BusyError, UpstreamError
+from tianti.errors import BusyError, DeadlineError, UpstreamError
 from tianti.package import Release
 from tianti.router.allowances import Retries
-from tianti.router.breaker import Breaker
+from tianti.router.breaker import MAX_WAIT_S, Breaker
 from tianti.router.climb import Ask, Outcome
 from tianti.router.limit import Limit
 from tianti.spec import Prediction, Reason, Request, Tier
@@ -51,6 +51,7 @@ _BASE_WAIT_S = 0.05  # before the first retry at most (full jitter), doubled for
 _RECENT = 64  # answers that tell how long one usually takes
 _RECENT_S = 30.0  # and how old they may be: one that has become slow is tried again after that
 _TELLING = 20  # fewer tell nothing
+_FULL_S = 0.5  # after a request found no room, or no answer in time
 
 
 class Upstream:
@@ -71,18 +72,21 @@ class Upstream:
         self._retries = Retries()
         self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT)  # (when, how long)
         self._usual_s = 0.0
+        self._full_at_s = -math.inf
         self._prober: asyncio.Task[None] | None = None
 
     @property
     def use(self) -> float:
-        """Share of what it can take that is under way."""
+        """Share of what it can take that is under way; 1 for a while after it was too much."""
+        if 0.0 <= self._clock() - self._full_at_s < _FULL_S:
+            return 1.0
         return self._limit.use
 
     def refusal(self, remaining_s: float) -> Reason | None:
         """Why not to ask it: it is out, or nineteen of twenty recent answers took longer than there is time for."""
         if self._breaker.is_open:
             return Reason.BREAKER_OPEN
-        if self._usual_s > remaining_s and self._recent and self._recent[-1][0] > self._clock() - _RECENT_S:
+        if self._usual_s > remaining_s and self._recent and 0.0 <= self._clock() - self._recent[-1][0] < _RECENT_S:
             return Reason.DEADLINE
         return None
 
@@ -92,8 +96,11 @@ class Upstream:
 
     async def ask(self, request: Request, remaining_s: float) -> Prediction | UpstreamError:
         """Ask the node, and remember how it went."""
-        if self._breaker.is_open or not self._limit.enter():  # it may have opened while a retry waited
-            return BusyError(f"{self.name} is out, or has as much under way as it can take; it was not asked")
+        if self._breaker.is_open:  # since a retry began to wait
+            return BusyError(f"{self.name} is out; it was not asked")
+        if not self._limit.enter():
+            self._full_at_s = self._clock()
+            return BusyError(f"{self.name} has as much under way as it can take; it was not asked")
         began_s, took_s = self._clock(), None
         try:
             prediction = await self._remote.ask(request, remaining_s)
@@ -101,6 +108,8 @@ class Upstream:
         except UpstreamError as error:
             self._breaker.failed(self._clock())
             self._ensure_probing()
+            if isinstance(error, DeadlineError):
+                self._full_at_s = self._clock()
             return error
         finally:  # also where the caller gave up
             self._limit.left(took_s, self._clock())
@@ -130,7 +139,7 @@ class Upstream:
         import asyncio
 
         while (due_s := self._breaker.probe_at_s) is not None:
-            await asyncio.sleep(max(due_s - self._clock(), 0.0))
+            await asyncio.sleep(min(max(due_s - self._clock(), 0.0), MAX_WAIT_S))
             self._breaker.probed(await self._remote.probe(), self._clock())
 
 
@@ -175,11 +184,15 @@ async def follow(
 ) -> Prediction:
     """Drive a climb from its first ask to its end; `request` is what goes up, with the time that is left.
 
+    The time that passes is the event loop's, so that a `clock` which is set meanwhile makes nobody wait.
+
     Raises:
         RunError: no tier gave a usable answer.
     """
     import asyncio
 
+    loop = asyncio.get_running_loop()
+    ahead_s = clock() - loop.time()
     while True:
         if ask.wait_s > 0.0:
             await asyncio.sleep(ask.wait_s)
@@ -187,6 +200,6 @@ async def follow(
         sent = msgspec.structs.replace(request, deadline_ms=remaining_s * 1e3)
         result = await upstreams[ask.way].ask(sent, remaining_s)
         try:
-            ask = steps.send(Outcome(result, clock()))
+            ask = steps.send(Outcome(result, loop.time() + ahead_s))
         except StopIteration as done:
             return done.value
