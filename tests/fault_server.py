@@ -6,29 +6,38 @@ that nothing is: a node that says it is ready and fails is the harder case.
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from tianti.protocols.oip import InferResponse, encode_response
 from tianti.spec import Decision, Prediction, Reason, Tier
 
 LABEL = "lights"
-Behaviour = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 
 
-def answer(score: float = 0.9) -> bytes:
+class Asked(NamedTuple):
+    path: bytes
+    release: str
+
+
+Behaviour = Callable[[asyncio.StreamWriter, Asked], Awaitable[None]]
+
+
+def answer_of(release: str, score: float = 0.9) -> bytes:
     """What a healthy cloud node answers to one text."""
     scores = {LABEL: score, "music": 0.05, "weather": 0.05}
     decision = Decision(reason=Reason.TOP, certified=True, tiers_tried=(Tier.CLOUD,))
     prediction = Prediction(label=LABEL, score=score, scores=scores, tier=Tier.CLOUD, package="p", decision=decision)
-    return encode_response(InferResponse(model="tiny", release="r", predictions=(prediction,)))
+    return encode_response(InferResponse(model="tiny", release=release, predictions=(prediction,)))
 
 
-def right(path: bytes) -> bytes:
+def right(asked: Asked) -> bytes:
     """The right answer to a request: of one of our nodes, or of a big-model service of Sedna's."""
-    return json.dumps({"result": [LABEL]}).encode() if path.endswith(b"/predict") else answer()
+    return json.dumps({"result": [LABEL]}).encode() if asked.path.endswith(b"/predict") else answer_of(asked.release)
 
 
 def response(body: bytes, status: str = "200 OK", kind: str = "application/json", length: int | None = None) -> bytes:
@@ -36,62 +45,62 @@ def response(body: bytes, status: str = "200 OK", kind: str = "application/json"
     return head.encode() + b"\r\n" + body
 
 
-def says(make: Callable[[bytes], bytes]) -> Behaviour:
-    async def behave(writer: asyncio.StreamWriter, path: bytes) -> None:
-        writer.write(make(path))
+def says(make: Callable[[Asked], bytes]) -> Behaviour:
+    async def behave(writer: asyncio.StreamWriter, asked: Asked) -> None:
+        writer.write(make(asked))
 
     return behave
 
 
-async def silent(writer: asyncio.StreamWriter, path: bytes) -> None:
+async def silent(writer: asyncio.StreamWriter, asked: Asked) -> None:
     await asyncio.sleep(3600)
 
 
-async def drip(writer: asyncio.StreamWriter, path: bytes) -> None:
-    for byte in response(right(path)):
+async def drip(writer: asyncio.StreamWriter, asked: Asked) -> None:
+    for byte in response(right(asked)):
         writer.write(bytes([byte]))
         await writer.drain()  # notices that nobody listens any more
         await asyncio.sleep(0.05)
 
 
-async def reset(writer: asyncio.StreamWriter, path: bytes) -> None:
+async def reset(writer: asyncio.StreamWriter, asked: Asked) -> None:
     opened = writer.get_extra_info("socket")
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     writer.transport.abort()
 
 
-async def half(writer: asyncio.StreamWriter, path: bytes) -> None:
-    body = right(path)
+async def half(writer: asyncio.StreamWriter, asked: Asked) -> None:
+    body = right(asked)
     writer.write(response(body[: len(body) // 2], length=len(body)))
     await writer.drain()
     writer.close()
 
 
-def with_nan(path: bytes) -> bytes:
-    return right(path).replace(b"0.9", b"NaN").replace(b'"lights"]}', b"NaN]}")
+def with_nan(asked: Asked) -> bytes:
+    return right(asked).replace(b"0.9", b"NaN").replace(b'"lights"]}', b"NaN]}")
 
 
-def with_fewer_scores(path: bytes) -> bytes:
-    return right(path).replace(b"0.05,", b"", 1).replace(b'["lights"]}', b"[]}")
+def with_fewer_scores(asked: Asked) -> bytes:
+    return right(asked).replace(b"0.05,", b"", 1).replace(b'["lights"]}', b"[]}")
 
 
 FAULTS: dict[str, Behaviour] = {
     "black hole": silent,
     "slow": drip,
     "reset": reset,
-    "error 500": says(lambda _path: response(b'{"error": "out of memory"}', "500 Internal Server Error")),
-    "error 503 in HTML": says(lambda _path: response(b"<h1>503</h1>", "503 Service Unavailable", "text/html")),
-    "redirect": says(lambda _path: response(b"", "302 Found\r\nLocation: http://127.0.0.1:9/")),
-    "garbage": says(lambda _path: bytes(range(256)) * 8),
+    "error 500": says(lambda _asked: response(b'{"error": "out of memory"}', "500 Internal Server Error")),
+    "error 503 in HTML": says(lambda _asked: response(b"<h1>503</h1>", "503 Service Unavailable", "text/html")),
+    "redirect": says(lambda _asked: response(b"", "302 Found\r\nLocation: http://127.0.0.1:9/")),
+    "garbage": says(lambda _asked: Asked(range(256)) * 8),
     "half an answer": half,
-    "another schema": says(lambda _path: response(b'{"predictions": [[0.1, 0.9]]}')),
-    "NaN": says(lambda path: response(with_nan(path))),
-    "fewer scores": says(lambda path: response(with_fewer_scores(path))),
-    "trailing junk": says(lambda path: response(right(path) + b"}]")),
+    "another schema": says(lambda _asked: response(b'{"predictions": [[0.1, 0.9]]}')),
+    "NaN": says(lambda asked: response(with_nan(asked))),
+    "fewer scores": says(lambda asked: response(with_fewer_scores(asked))),
+    "trailing junk": says(lambda asked: response(right(asked) + b"}]")),
 }
 """All but `refused`, for which there is no server (`nobody`)."""
-HEALTHY: Behaviour = says(lambda path: response(right(path)))
-JUNK_BEHIND: Behaviour = says(lambda path: response(right(path)) + b"junk behind the whole answer")
+HEALTHY: Behaviour = says(lambda asked: response(right(asked)))
+JUNK_BEHIND: Behaviour = says(lambda asked: response(right(asked)) + b"junk behind the whole answer")
 
 
 @contextmanager
@@ -133,12 +142,13 @@ async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, b
             head = await reader.readuntil(b"\r\n\r\n")
             lines = head.lower().split(b"\r\n")
             lengths = [int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")]
-            await reader.readexactly(sum(lengths))
+            body = await reader.readexactly(sum(lengths))
             method, path, _ = head.split(b" ", 2)
             if method == b"GET" and behave is not silent:
                 writer.write(response(b'{"live": true}'))
             else:
-                await behave(writer, path)
+                release = re.search(rb'"release":"(\w+)"', body)
+                await behave(writer, Asked(path, release[1].decode() if release else ""))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
         pass  # a cancelled handler would be reported as an error by asyncio.streams of Python 3.11

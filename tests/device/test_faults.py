@@ -7,9 +7,21 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.fault_server import FAULTS, HEALTHY, JUNK_BEHIND, LABEL, drip, fault_server, nobody
+from tests.fault_server import (
+    FAULTS,
+    HEALTHY,
+    JUNK_BEHIND,
+    LABEL,
+    answer_of,
+    drip,
+    fault_server,
+    nobody,
+    response,
+    says,
+)
 from tianti.device import Ladder, load
 from tianti.package import Release
+from tianti.protocols.oip import MAX_BODY_BYTES
 from tianti.runtimes.remote import RemoteRung
 from tianti.serving.local import local_node
 from tianti.spec import Prediction, Reason, Tier
@@ -62,6 +74,21 @@ def test_control_an_answer_from_above_is_not_taken_for_one_from_here(release: Re
     assert all(answer.decision.certified and not answer.decision.degraded for _, answer in answers)
     with load(release.folder) as alone, pytest.raises(AssertionError):
         check_stays_here(answers, alone.predict("luminaire"))
+
+
+def test_an_answer_of_another_release_is_not_certified_whatever_it_says(release: Release) -> None:
+    another = says(lambda _asked: response(answer_of("0" * 64)))
+    with fault_server(another) as url, load(release.folder, upstream=url, audits=0.0) as ladder:
+        given = ladder.predict("luminaire")
+    assert (given.tier, given.decision.certified) == (Tier.CLOUD, False)
+
+
+@pytest.mark.parametrize("body", [b"x" * (MAX_BODY_BYTES + 1), answer_of("", 1.5), answer_of("", -0.1)])
+def test_a_body_without_end_and_scores_out_of_range_are_failures(release: Release, body: bytes) -> None:
+    server = fault_server(says(lambda _asked: response(body)))
+    with server as url, load(release.folder, upstream=url, audits=0.0, deadline_ms=5000) as ladder:
+        given = ladder.predict("luminaire")
+    assert (given.tier, given.decision.reason) == (Tier.DEVICE, Reason.UPSTREAM_DOWN)
 
 
 def test_junk_behind_a_whole_answer_does_that_one_no_harm(release: Release) -> None:

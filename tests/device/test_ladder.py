@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 
 from tests.tiny_release import ALPHA, make_release
 from tianti.device import Ladder, load
+from tianti.device.ladder import IN_FLIGHT
 from tianti.errors import IntegrityError, PackageError, RunError, UsageError
 from tianti.package import Release
 from tianti.router import Node
+from tianti.router.limit import Limit
 from tianti.serving.local import local_node
 from tianti.spec import Reason, Tier
 
@@ -272,3 +275,22 @@ def test_what_is_kept_at_once_is_what_a_climb_comes_to(release: Release) -> None
     unsure = Node(release, Tier.DEVICE)
     assert unsure.keep(unsure.answer("lantern"), unsure.entry_terms(DEADLINE_MS, 0.0), 0.0) is None
     assert unsure.keep(RunError("broken"), unsure.entry_terms(DEADLINE_MS, 0.0), 0.0) is None
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_many_texts_wait_for_an_upstream_that_is_nearly_full(
+    release: Release, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """With its control: as many as ever at a time, and some are answered here for want of room."""
+    texts = ["luminaire"] * 40
+    with local_node(Tier.CLOUD, release.folder) as url:
+        for many in (Ladder.predict_many, lambda ladder, texts: asyncio.run(ladder.apredict_many(texts))):
+            with load(release.folder, upstream=url, deadline_ms=10_000, audits=0.0) as ladder:
+                ladder.predict("luminaire")
+                monkeypatch.setattr(Limit, "_step", lambda *_: None)
+                ladder._node.upstreams[0]._limit.limit = 2.0
+                if not waits:
+                    monkeypatch.setattr(Ladder, "_room", lambda _self: IN_FLIGHT)
+                reasons = Counter(answer.decision.reason for answer in many(ladder, texts))
+            assert (reasons[Reason.BUSY] > 0) is not waits
+            assert sum(reasons.values()) == len(texts)

@@ -175,6 +175,30 @@ def test_nodes_hand_up_to_the_called_cloud_wherever_it_is(built: Built, package:
     assert built.server.asked.total() == before
 
 
+def test_up_runs_what_there_is_to_run(built: Built) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tianti.serving.local import run_all;"
+        "run_all(Path(sys.argv[1]), 0, lambda line: print(line, flush=True))"
+    )
+    command = [sys.executable, "-c", code, str(built.release)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        cloud, device = (process.stdout.readline().split() for _ in range(2))
+        try:
+            assert cloud[:2] == ["cloud", built.server.url] and device[0] == "device"
+            with load(built.release, upstream=device[1], audits=0.0, deadline_ms=5000) as ladder:
+                assert ladder.predict("zzz yyy sonata").tier is Tier.CLOUD
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def test_own_rows_are_checked_against_the_called_cloud(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(built.folder)
+    found = verify(built.release, built.folder / "texts.jsonl").own
+    assert found is not None and found.n == len(built.texts)
+    assert found.levels[0].test_risk <= 0.02
+
+
 def test_a_called_cloud_is_no_node_and_a_held_one_is_not_called(built: Built, tiny_release: Path) -> None:
     with pytest.raises(PackageError, match="run by a node, not called"):
         load(tiny_release, upstream="cloud")

@@ -117,8 +117,8 @@ def test_a_request_under_way_is_answered_before_the_node_ends(
 
 def test_three_nodes_run_until_told_to_stop(release: Release) -> None:
     code = (
-        "import sys; from pathlib import Path; from tianti.serving.local import run_three;"
-        "run_three(Path(sys.argv[1]), 0, lambda line: print(line, flush=True)); print('stopped')"
+        "import sys; from pathlib import Path; from tianti.serving.local import run_all;"
+        "run_all(Path(sys.argv[1]), 0, lambda line: print(line, flush=True)); print('stopped')"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(release.folder)], stdout=subprocess.PIPE, text=True

@@ -115,11 +115,11 @@ def serve_command(
 @click.argument("release", default="latest")
 @click.option("--port", "-p", type=int, default=8080, show_default=True, help="Device's port; edge and cloud follow.")
 def up_command(release: str, port: int) -> None:
-    """Run cloud, edge and device of RELEASE on this machine; Ctrl-C stops all three."""
+    """Run every tier of RELEASE on this machine; Ctrl-C stops all. A cloud that is only called stays where it is."""
     from tianti.package import find_release
-    from tianti.serving.local import run_three
+    from tianti.serving.local import run_all
 
-    run_three(find_release(release, releases_folder()), port, click.echo)
+    run_all(find_release(release, releases_folder()), port, click.echo)
 
 
 COMMANDS = (predict_command, serve_command, up_command)

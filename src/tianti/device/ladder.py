@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 IN_FLIGHT = 8
-"""Texts of one `predict_many` that climb at the same time; the next one's clock starts when there is room."""
+"""Most texts of one `predict_many` that climb at a time; the next one's clock starts when there is room."""
 _RELEASES = Path(".tianti") / "releases"
 
 
@@ -131,7 +131,7 @@ class Ladder:
 
         try:
             for index, text in enumerate(texts):
-                settle_down_to(IN_FLIGHT - 1)
+                settle_down_to(self._room() - 1)
                 step = self._begin(text)
                 if isinstance(step, Prediction):
                     answers[index] = step
@@ -160,13 +160,22 @@ class Ladder:
         """`predict_many` for an event loop."""
         import asyncio
 
-        room = asyncio.Semaphore(IN_FLIGHT)
+        asked: list[asyncio.Task[Prediction]] = []
+        pending: set[asyncio.Task[Prediction]] = set()
+        try:
+            for text in texts:
+                while len(pending) >= self._room():
+                    _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                asked.append(asyncio.create_task(self.apredict(text)))
+                pending.add(asked[-1])
+            return await asyncio.gather(*asked)
+        finally:
+            for task in asked:  # done, unless a text could not be answered
+                task.cancel()
 
-        async def one(text: str) -> Prediction:
-            async with room:
-                return await self.apredict(text)
-
-        return await asyncio.gather(*map(one, texts))
+    def _room(self) -> int:
+        """How many texts of one call may climb at a time: one who can wait need not meet an upstream that is full."""
+        return min(IN_FLIGHT, max((upstream.room for upstream in self._node.upstreams), default=IN_FLIGHT))
 
     def status(self) -> Status:
         """The point in use and why, who answered how often, and what audits have found."""

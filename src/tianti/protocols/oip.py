@@ -10,6 +10,7 @@ Invariant: what is malformed is a UsageError that says what was expected; what i
 """
 
 import math
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -215,6 +216,8 @@ def decode_response(body: bytes) -> InferResponse:
     lengths = [len(column) for column in (columns.score, columns.tier, columns.package, decisions)]
     if lengths != [n] * 4 or len(columns.scores) != n * k:
         raise UsageError(f"not an answer of a Tianti node: expected {n} rows of {k} labels in every output")
+    if not all(0.0 <= value <= 1.0 for value in chain(columns.score, columns.scores)):
+        raise UsageError("not an answer of a Tianti node: expected scores from 0 to 1")
     predictions = tuple(
         Prediction(
             label=columns.label[row],

@@ -76,6 +76,11 @@ class Upstream:
         self._prober: asyncio.Task[None] | None = None
 
     @property
+    def room(self) -> int:
+        """How many requests may be under way to it at a time."""
+        return int(self._limit.limit)
+
+    @property
     def use(self) -> float:
         """Share of what it can take that is under way; 1 for a while after it was too much."""
         if 0.0 <= self._clock() - self._full_at_s < _FULL_S:

@@ -1,8 +1,8 @@
 """A connection to one HTTP server: a body goes, a body comes, within a time.
 
 Not here: what the bodies mean (`protocols`).
-Invariants: a call ends within its time, with a body or an UpstreamError; no environment variable changes where a
-request goes (proxies, netrc).
+Invariants: a call ends within its time, with a body of at most MAX_BODY_BYTES or an UpstreamError; no environment
+variable changes where a request goes (proxies, netrc).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from tianti.errors import DeadlineError, RefusedError, UpstreamError, UsageError
-from tianti.protocols.oip import decode_error
+from tianti.protocols.oip import MAX_BODY_BYTES, decode_error
 
 PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
@@ -57,19 +57,24 @@ class Connection:
         """
         try:
             async with asyncio.timeout(remaining_s):
-                response = await self._client.request(
-                    "GET" if body is None else "POST", f"{self._url}{path}", content=body
-                )
+                status, content = await self._exchange("GET" if body is None else "POST", path, body)
         except TimeoutError:
             raise DeadlineError(f"{self.name} did not answer within {remaining_s * 1e3:.0f} ms") from None
         except Exception as error:  # exceptions of several libraries come through here; none may lose a request
             raise UpstreamError(f"{self.name} cannot be asked: {error or type(error).__name__}") from error
-        status = response.status_code
         if status != 200:
             kind = RefusedError if 400 <= status < 500 and status not in _MAY_PASS else UpstreamError
-            raise kind(f"{self.name} answered {status}: {decode_error(response.content)}")
-        content: bytes = response.content
+            raise kind(f"{self.name} answered {status}: {decode_error(content)}")
         return content
+
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        content = bytearray()
+        async with self._client.stream(method, f"{self._url}{path}", content=body) as response:
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > MAX_BODY_BYTES:
+                    raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more")
+            return response.status_code, bytes(content)
 
     async def answers(self, path: str) -> bool:
         """Is there a 200 at this path? Never raises; takes PROBE_TIMEOUT_S at most."""

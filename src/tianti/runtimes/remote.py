@@ -1,10 +1,13 @@
 """A rung that is another of our nodes, asked over HTTP in the Open Inference Protocol.
 
 Not here: whether to ask it (`router`), the bytes' layout (`protocols.oip`), sockets (`http`).
-Invariant: an ask ends within its time, with a prediction or an UpstreamError.
+Invariants: an ask ends within its time, with a prediction or an UpstreamError; an answer of another release than the
+one that was asked for is not `certified`.
 """
 
 from urllib.parse import quote
+
+import msgspec
 
 from tianti.errors import UpstreamError, UsageError
 from tianti.protocols.oip import InferRequest, decode_response, encode_request
@@ -43,10 +46,14 @@ class RemoteRung:
         )
         content = await self._connection.call(self._path, remaining_s, body)
         try:
-            (prediction,) = decode_response(content).predictions
+            response = decode_response(content)
+            (prediction,) = response.predictions
         except (UsageError, ValueError) as error:
             raise UpstreamError(f"{self.name}: expected one answer of a Tianti node: {error}") from error
-        return prediction
+        if request.release in (None, response.release):
+            return prediction
+        uncertified = msgspec.structs.replace(prediction.decision, certified=False)  # whatever the node thinks
+        return msgspec.structs.replace(prediction, decision=uncertified)
 
     async def probe(self) -> bool:
         """Is the node ready to answer? Never raises, and takes a second at most."""

@@ -6,11 +6,13 @@ Invariant: when a `with` block of `local_node` ends, its port is closed and its 
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tianti.errors import RunError
+from tianti.package import read_release
 from tianti.serving.serve import make_server, serve
 from tianti.spec import Tier
 
@@ -39,16 +41,22 @@ def local_node(tier: Tier, release: Path, upstreams: Sequence[str] = (), port: i
             thread.join()
 
 
-def run_three(release: Path, port: int, say: Callable[[str], object]) -> None:
-    """Run cloud, edge and device until SIGINT or SIGTERM: device on `port`, edge and cloud on the two after it.
+def run_all(release: Path, port: int, say: Callable[[str], object]) -> None:
+    """Run every tier of a release until SIGINT or SIGTERM: device on `port`, edge and cloud on the two after it.
 
-    Port 0 takes three free ones. Raises as `serve`; then none is left running.
+    A cloud that is only called is not run, and a release without an edge has none. Port 0 takes free ones. Raises as
+    `serve`; then none is left running.
     """
-    edge_port, cloud_port = (port + 1, port + 2) if port else (0, 0)
-    with (
-        local_node(Tier.CLOUD, release, port=cloud_port) as cloud,
-        local_node(Tier.EDGE, release, [cloud], port=edge_port) as edge,
-    ):
-        say(f"cloud  {cloud}")
-        say(f"edge   {edge}")
-        serve(Tier.DEVICE, [release], [edge, cloud], _HOST, port, lambda url: say(f"device {url}  (Ctrl-C stops all)"))
+    found, above = read_release(release), deque[str]()
+    with ExitStack() as running:
+        for tier, offset in ((Tier.CLOUD, 2), (Tier.EDGE, 1)):
+            if tier not in found.record.packages:
+                continue
+            if (called := found.package(tier).endpoint()) is not None:
+                above.appendleft(str(tier))
+                say(f"{tier:6} {called.url}  (called: {called.declared})")
+                continue
+            url = running.enter_context(local_node(tier, release, list(above), port + offset if port else 0))
+            above.appendleft(url)
+            say(f"{tier:6} {url}")
+        serve(Tier.DEVICE, [release], list(above), _HOST, port, lambda url: say(f"device {url}  (Ctrl-C stops all)"))
