@@ -251,3 +251,20 @@ def test_another_risk_is_certified_measured_and_verified(built: tuple[Path, RunR
     assert found.own is not None and found.own.levels[-1].test_risk == level["test_risk"]
     page = Workspace(folder).report_path(record.run).read_text(encoding="utf-8")
     assert f"{risk} on test" in page
+
+
+def test_hints_know_the_texts_that_the_release_was_made_for(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    rows = [json.loads(line) for line in (folder / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    def shift(texts: list[str]) -> tuple[float, float]:
+        with load(Workspace(folder).releases / record.release) as ladder:
+            ladder.predict_many(texts)
+            hints = ladder.status().hints
+        assert hints is not None and hints.score_shift is not None and hints.answers == len(texts)
+        return hints.score_shift, hints.unknown_share - hints.usual_unknown_share
+
+    usual = shift([row["text"] for row in rows])
+    strange = shift([f"zq{number} xv{number * 7} 龘{number}" for number in range(300)])
+    assert usual[0] < 0.2 < strange[0]
+    assert abs(usual[1]) < 0.05

@@ -10,6 +10,7 @@ from tianti.certificate.counts import smallest_n, wilson
 from tianti.certificate.curves import Reliability, rejected_share, reliability, risk_coverage
 from tianti.certificate.groups import Groups
 from tianti.certificate.head import fit_head
+from tianti.certificate.hints import Hinter, Hints, find_usual
 from tianti.certificate.path import order_points
 from tianti.certificate.score import FEATURES, REJECTED, UNUSABLE, Reading, Readings, read, read_many
 from tianti.certificate.watch import Watch
@@ -21,6 +22,8 @@ __all__ = [
     "UNUSABLE",
     "Answers",
     "Groups",
+    "Hinter",
+    "Hints",
     "LadderAnswers",
     "Outcome",
     "Reading",
@@ -31,6 +34,7 @@ __all__ = [
     "audit_bound",
     "certify",
     "decide",
+    "find_usual",
     "fit_head",
     "judged",
     "order_points",

@@ -14,14 +14,14 @@ import msgspec
 
 from tianti.errors import IntegrityError, PackageError
 from tianti.package.manifest import ModelPackage, read_package, verify_package
-from tianti.spec import TIERS, Certificate, ScoreHead, Tier
+from tianti.spec import TIERS, Certificate, ScoreHead, Tier, Usual
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
 SCHEMA = "tianti.release/1"
 
 
 class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of release.json. `metrics` are for people and reports; nothing decides on them."""
+    """The content of release.json. `usual` and `metrics` are for people and reports; nothing decides on them."""
 
     schema: str = SCHEMA
     name: str
@@ -31,6 +31,7 @@ class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[Tier, str]
     heads: dict[Tier, ScoreHead]
     certificate: Certificate
+    usual: dict[Tier, Usual] = {}
     metrics: dict[str, Any] = {}
     prices: dict[str, float] = {}
     lineage: dict[str, str] = {}

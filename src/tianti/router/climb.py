@@ -25,13 +25,15 @@ _TRIES = 3  # of every way, while its retry budget and the deadline last
 
 
 class Answer(NamedTuple):
-    """What the local model says about a text; `scores` maps its labels to probabilities."""
+    """What the local model says about a text; `scores` maps its labels to probabilities, `tokens` are the text's."""
 
     label: str
     score: float
     scores: dict[str, float]
     package: str
     truncated: bool
+    tokens: int = 0
+    unknown: int = 0
 
 
 class Terms(NamedTuple):

@@ -15,12 +15,13 @@ from threading import Lock
 
 import msgspec
 
-from tianti.certificate import Watch, audit_bound
-from tianti.errors import UsageError
+from tianti.certificate import Hinter, Hints, Watch, audit_bound
+from tianti.errors import RunError, UsageError
 from tianti.router.allowances import Budget
+from tianti.router.climb import Answer
 from tianti.router.policy import check_point, choose_point
 from tianti.router.pressure import PointKeeper
-from tianti.spec import Certificate, Prediction, Tier, percent
+from tianti.spec import Certificate, Prediction, Tier, Usual, percent
 
 _LOAD_S = 0.5  # over which load is averaged: what is under way at one moment says little
 AUDITS = 0.02
@@ -48,7 +49,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `mean_bound`: the time-weighted mean of the alphas in use, which bounds the risk of all that time. `audit_bound`:
     disagreement with the cloud that the point in use was certified with; `audited`, `differed`: audits under it, and
     how many of them disagreed. `alarms`: alphas that audits contradicted, which are not used again; where the strictest
-    is among them it stays in use, and its answers are not `certified`.
+    is among them it stays in use, and its answers are not `certified`. `hints`: what texts alone tell of drift, which
+    is no guarantee of anything; None: the release does not say what is usual.
     """
 
     point: float | None
@@ -60,6 +62,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     audited: int
     differed: int
     alarms: list[float]
+    hints: Hints | None
 
 
 class Control:
@@ -76,6 +79,7 @@ class Control:
         prices: Mapping[str, float],
         now_s: float,
         chance: Callable[[], float] = random.random,
+        usual: Usual | None = None,
     ) -> None:
         if not 0.0 <= policy.audits <= 1.0:
             raise UsageError(f"audits: expected a share from 0 to 1, got {policy.audits}")
@@ -101,6 +105,7 @@ class Control:
         self._pressure: dict[str, float] = {}
         self._load, self._load_at_s = 0.0, now_s
         self._answered = dict.fromkeys(Tier, 0)
+        self._hinter = None if usual is None else Hinter(usual)
         self._degraded = 0
         self.alarms = 0
         self._lock = Lock()
@@ -145,9 +150,11 @@ class Control:
             with self._lock:
                 self._budget.give_back(self._dearest - self._price.get(prediction.tier, 0.0), now_s)
 
-    def answered(self, prediction: Prediction) -> None:
-        """Count an answer."""
+    def answered(self, prediction: Prediction, here: Answer | RunError | None = None) -> None:
+        """Count an answer, and what the local model said of its text."""
         with self._lock:
+            if self._hinter is not None and isinstance(here, Answer):
+                self._hinter.saw(here.score, here.tokens, here.unknown)
             self._answered[prediction.tier] += 1
             if prediction.decision.degraded:
                 self._degraded += 1
@@ -192,4 +199,5 @@ class Control:
                 audited=0 if watch is None else watch.audits,
                 differed=0 if point is None else self._differed[point],
                 alarms=[alpha for alpha, watch in self._watches.items() if watch.alarmed],
+                hints=None if self._hinter is None else self._hinter.hints(),
             )

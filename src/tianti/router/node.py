@@ -53,7 +53,8 @@ class Node:
         self.certificate = record.certificate
         self.upstreams = upstreams
         self.clock = clock
-        self.control = Control(record.certificate, policy or Policy(), record.prices, clock())
+        usual = record.usual.get(tier)
+        self.control = Control(record.certificate, policy or Policy(), record.prices, clock(), usual=usual)
         self._entering: tuple[float, float, int, Terms | None] = (0.0, 0.0, 0, None)
         self._certificate_id = sha256_bytes(canonical_json(record.certificate))
         self._head = record.heads[tier]
@@ -130,7 +131,7 @@ class Node:
         label = self.labels[index] if index >= 0 else self._out_of_scope
         scores = self._scores.copy()  # quicker than a new one, whose table would grow
         scores.update(zip(self.labels, reading.probabilities.tolist(), strict=True))
-        return Answer(label, reading.score, scores, self._runtime.package, truncated)
+        return Answer(label, reading.score, scores, self._runtime.package, truncated, tokens, unknown)
 
     def keep(self, here: Answer | RunError, terms: Terms, started_s: float) -> Prediction | None:
         """The answer to a request that enters the ladder here, where nobody has to be asked; None: it has to `climb`.
@@ -141,7 +142,7 @@ class Node:
         if good is None:
             return None
         prediction = conclude(here, terms, good, (terms.tier,), self.clock() - started_s)
-        self.control.answered(prediction)
+        self.control.answered(prediction, here)
         return prediction
 
     def climb(
@@ -161,5 +162,5 @@ class Node:
         if paid:
             failed = prediction.tier is self.tier and len(prediction.decision.tiers_tried) > 1
             self.control.settle(None if failed else prediction, self.clock())
-        self.control.answered(prediction)
+        self.control.answered(prediction, here)
         return prediction

@@ -1,6 +1,6 @@
 """What is asked (LadderSpec) and what travels (Request, Prediction, Decision, Certificate)."""
 
-from tianti.spec.certificate import Certificate, GroupRisk, Level, Risk, ScoreHead, Tested
+from tianti.spec.certificate import Certificate, GroupRisk, Level, Risk, ScoreHead, Tested, Usual
 from tianti.spec.endpoint import Endpoint, EndpointInput
 from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Said, Tier
 from tianti.spec.units import percent
@@ -23,5 +23,6 @@ __all__ = [
     "ScoreHead",
     "Tested",
     "Tier",
+    "Usual",
     "percent",
 ]

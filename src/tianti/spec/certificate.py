@@ -32,6 +32,18 @@ class ScoreHead(msgspec.Struct, frozen=True, kw_only=True):
     reject_below: float | None = None
 
 
+class Usual(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tier's answers to the tuning rows look like, for hints of drift.
+
+    `shares` of the scores lie between the ascending `edges`, one more than there are of these; `unknown_share`
+    is of all tokens.
+    """
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+    unknown_share: float
+
+
 class Tested(msgspec.Struct, frozen=True, kw_only=True):
     """One joint point of the path: thresholds and what was counted among the n certify rows.
 

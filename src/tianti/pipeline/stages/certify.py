@@ -10,19 +10,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate import Groups, agreement, certify, fit_head, judged, order_points
+from tianti.certificate import Groups, agreement, certify, find_usual, fit_head, judged, order_points
 from tianti.data import Prepared, Row, read_prepared, row_key
 from tianti.package import bind, read_package
 from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.readings import Outputs, Told, truth_of
 from tianti.pipeline.stages.ask import asked, run_tier
-from tianti.spec import Certificate, Risk, Role, ScoreHead, Tier
+from tianti.spec import Certificate, Risk, Role, ScoreHead, Tier, Usual
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
 CERTIFY = "certify"
 CERTIFICATE = "certificate.json"
 HEADS = "heads.json"
+USUAL = "usual.json"
 
 
 def run(context: StageContext) -> None:
@@ -47,6 +48,9 @@ def run(context: StageContext) -> None:
     )
     write_atomic(context.out / CERTIFICATE, canonical_json(certificate))
     write_atomic(context.out / HEADS, canonical_json(heads))
+    run_here = {tier: said for tier, said in tuning.items() if isinstance(said, Outputs)}
+    usual = {tier: find_usual(tuned[tier].score, said.tokens, said.unknown) for tier, said in run_here.items()}
+    write_atomic(context.out / USUAL, canonical_json(usual))
 
 
 def _groups(spec: LadderSpec, rows: Sequence[Row]) -> Groups:
@@ -62,6 +66,11 @@ def read_certificate(folder: Path) -> tuple[Certificate, dict[Tier, ScoreHead]]:
     certificate = msgspec.json.decode((folder / CERTIFICATE).read_bytes(), type=Certificate)
     heads = msgspec.json.decode((folder / HEADS).read_bytes(), type=dict[Tier, ScoreHead])
     return certificate, heads
+
+
+def read_usual(folder: Path) -> dict[Tier, Usual]:
+    """What the tuning rows look like to each tier whose model is run."""
+    return msgspec.json.decode((folder / USUAL).read_bytes(), type=dict[Tier, Usual])
 
 
 def _run_all(prepared: Prepared, role: Role, context: StageContext) -> dict[Tier, Outputs | Told]:

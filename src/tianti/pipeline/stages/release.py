@@ -11,7 +11,7 @@ import tianti
 from tianti.data import read_prepared, read_report
 from tianti.package import ReleaseRecord, read_package, write_release
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.stages.certify import read_certificate
+from tianti.pipeline.stages.certify import read_certificate, read_usual
 from tianti.pipeline.stages.evaluate import read_evaluation
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
@@ -42,6 +42,7 @@ def run_release(context: StageContext) -> None:
         packages={tier: read_package(folder).id for tier, folder in folders.items()},
         heads=heads,
         certificate=certificate,
+        usual=read_usual(context.inputs["certify"]),
         metrics={"levels": msgspec.to_builtins(evaluation.levels), "n": evaluation.n},
         prices={"edge": spec.prices.edge, "cloud": spec.prices.cloud},
         lineage={"spec": sha256_bytes(canonical_json(spec)), "tianti": tianti.__version__},
