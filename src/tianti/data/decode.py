@@ -96,8 +96,10 @@ def _cure(content: bytes, tried: str) -> str:
             return f"nearly all of it is UTF-8, with {broken} broken places: repair or remove those rows"
     guess = _guess(content, tried)
     if guess is None:
-        return "convert the file to UTF-8, or name its encoding as data.encoding"
-    return f"it looks like {guess}: " + ("remove data.encoding" if guess == "utf-8" else f"set data.encoding: {guess}")
+        return "convert the file to UTF-8, or name its encoding as data.encoding (or --encoding)"
+    return f"it looks like {guess}: " + (
+        "remove data.encoding" if guess == "utf-8" else f"set data.encoding: {guess} (or --encoding)"
+    )
 
 
 def _broken_places(content: bytes) -> int | None:

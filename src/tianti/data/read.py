@@ -20,6 +20,7 @@ from tianti.data.sources import resolve_source
 from tianti.errors import DataError, needs_extra
 
 _SHOWN_COLUMNS = 20
+_OPTIONS = {"data.text": " (or --text)", "data.label": " (or --label)"}  # of commands that read no ladder.yaml
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +150,7 @@ def _check_columns(found: list[str], wanted: Columns, origin: str) -> None:
             raise DataError(f"{origin}: expected one column {name!r}, got {times}; rename all but one")
         if times == 0:
             near = difflib.get_close_matches(name, found, n=1)
-            cure = f"did you mean {key}: {near[0]}?" if near else f"name the right one as {key}"
+            cure = f"did you mean {key}: {near[0]}?" if near else f"name the right one as {key}{_OPTIONS.get(key, '')}"
             if len(found) == 1 and any(separator in found[0] for separator in ";\t|"):
                 cure = "separate the fields with commas, or name the file .tsv if tabs separate them"
             shown = ", ".join(found[:_SHOWN_COLUMNS]) + (", …" if len(found) > _SHOWN_COLUMNS else "")
