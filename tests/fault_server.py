@@ -91,7 +91,7 @@ FAULTS: dict[str, Behaviour] = {
     "error 500": says(lambda _asked: response(b'{"error": "out of memory"}', "500 Internal Server Error")),
     "error 503 in HTML": says(lambda _asked: response(b"<h1>503</h1>", "503 Service Unavailable", "text/html")),
     "redirect": says(lambda _asked: response(b"", "302 Found\r\nLocation: http://127.0.0.1:9/")),
-    "garbage": says(lambda _asked: Asked(range(256)) * 8),
+    "garbage": says(lambda _asked: bytes(range(256)) * 8),
     "half an answer": half,
     "another schema": says(lambda _asked: response(b'{"predictions": [[0.1, 0.9]]}')),
     "NaN": says(lambda asked: response(with_nan(asked))),
