@@ -13,7 +13,8 @@
     ├── RunError                   a package could not be run, or its output is not usable
     └── UpstreamError              a higher tier did not answer
         ├── DeadlineError          not within the request's deadline
-        ├── RefusedError           it says that the request itself is wrong: asking again does not help
+        ├── RefusedError           it says that the request is wrong: asking again does not help
+        │   └── TextRefusedError   because of its text: another one may be answered
         └── BusyError              it is out or has as much under way as it can take: not asked
 
 Not here: HTTP status codes and exit handling, which belong to `serving` and `cli`.
@@ -77,7 +78,11 @@ class DeadlineError(UpstreamError):
 
 
 class RefusedError(UpstreamError):
-    """A server says that the request itself is wrong: asking again does not help."""
+    """A server says that the request is wrong: asking again does not help."""
+
+
+class TextRefusedError(RefusedError):
+    """A server refuses this text; it is there, and may answer another one."""
 
 
 class BusyError(UpstreamError):

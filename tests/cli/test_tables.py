@@ -75,11 +75,11 @@ def test_a_ladder_without_an_edge_shows_none_and_assumes_no_price_for_it(
     assert "│ edge" not in text and "assuming cloud 0.2 per 1,000" in text
 
 
-def assessed(*levels: dict[str, Any], per_month: int | None = None) -> str:
+def assessed(*levels: dict[str, Any], per_month: int | None = None, repeated: float = 0.0) -> str:
     question = Question(
         texts=Path("logs.jsonl"), column="text", encoding=None, cloud={}, level="1%", price=0.2, per_month=per_month
     )
-    return "\n".join(conclude(record(*levels), question).lines())
+    return "\n".join(conclude(record(*levels), question, repeated).lines())
 
 
 def test_an_assessment_says_share_and_saving_at_the_prices_that_it_assumes() -> None:
@@ -90,6 +90,13 @@ def test_an_assessment_says_share_and_saving_at_the_prices_that_it_assumes() -> 
     assert "0.40% were answered otherwise" in text
     assert "Saves 3,120 a month at 20,000,000 calls and 0.2 per 1,000 calls" in text
     assert "78% of the bill (assumed: 0.2 per 1,000 calls" in assessed(level(0.01, 0.78) | fresh)
+
+
+def test_an_assessment_of_calls_that_repeat_says_what_it_speaks_of() -> None:
+    fresh = {"test_risk": 0.004, "test_n": 1500}
+    text = assessed(level(0.01, 0.78) | fresh, repeated=0.3)
+    assert "78.0% of the distinct texts of these calls" in text
+    assert "30% of the logged calls repeat a text, which counts once" in text
 
 
 def test_an_assessment_that_proves_nothing_says_so_and_what_would_do() -> None:

@@ -16,7 +16,15 @@ from tests.tiny_release import WORDS, make_release
 from tianti.cli.progress import Quiet
 from tianti.data import read_prepared
 from tianti.device import load
-from tianti.errors import DataError, IntegrityError, PackageError, SpecError, StageError, UsageError
+from tianti.errors import (
+    DataError,
+    IntegrityError,
+    PackageError,
+    RefusedError,
+    SpecError,
+    StageError,
+    UsageError,
+)
 from tianti.package import read_release
 from tianti.pipeline import RunRecord, Workspace, asking
 from tianti.pipeline.build import build_ladder
@@ -25,10 +33,12 @@ from tianti.pipeline.stages.ask import ASK, LABEL, read_answers
 from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.verify import verify
 from tianti.serving.local import local_node
-from tianti.spec import Role, Tier
+from tianti.spec import Reason, Role, Tier
 from tianti.spec.ladder import load_spec
 
 FILLERS = ("please", "now", "the", "again", "tomorrow", "kindly")
+# of which the device is not sure of one at least
+DOUBTFUL = ("zzz yyy sonata", "lamp sonata", "song rain drizzle", "tune lantern", "zzz yyy", "rain lamp song")
 LADDER = """
 name: called
 data: {{train: texts.jsonl, {label}, calibration: {calibration}, test: 100, max_length: 8}}
@@ -70,8 +80,9 @@ class _Deaf:
 
 def ask(ladder: Path) -> dict[str, Path]:
     """Only the stages up to the asking; the folder of each."""
-    stages = [PREPARE, ASK] if "label: label" in ladder.read_text(encoding="utf-8") else [PREPARE, ASK, LABEL]
-    return run_stages(stages, load_spec(ladder), ladder.parent, Workspace(ladder.parent).store, _Deaf())[0]
+    return run_stages([PREPARE, ASK, LABEL], load_spec(ladder), ladder.parent, Workspace(ladder.parent).store, _Deaf())[
+        0
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +105,10 @@ class Built:
         self.record: RunRecord = build_ladder(write_ladder(folder, server, calibration=900), Quiet())
         self.asked = server.asked.copy()
         self.release = Workspace(folder).releases / self.record.release
+        with load(self.release) as alone:
+            doubtful = (text for text in DOUBTFUL if alone.predict(text).decision.reason is not Reason.SCORE)
+            self.unsure = next(doubtful)
+        self.unsure_label = server.runtime.labels[int(server.runtime.run(self.unsure).logits.argmax())]
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +124,11 @@ def test_unlabelled_texts_become_a_ladder_below_the_called_cloud(built: Built) -
     assert record.tiers["cloud"]["accuracy"] == 1.0  # its own labels
     assert built.asked.total() == len(built.texts) + 1  # and one to find out how it speaks
     with load(built.release, upstream="cloud", audits=0.0, deadline_ms=5000) as ladder:
-        answers = [ladder.predict(text) for text in (*built.texts[:100], "zzz yyy sonata")]
+        answers = [ladder.predict(text) for text in (*built.texts[:100], built.unsure)]
     assert all(answer.decision.certified and not answer.decision.degraded for answer in answers)
     assert {answer.tier for answer in answers} == {Tier.DEVICE, Tier.CLOUD}
     called = answers[-1]
-    assert (called.label, called.tier) == ("music", Tier.CLOUD)
+    assert (called.label, called.tier) == (built.unsure_label, Tier.CLOUD)
     assert called.package == record.tiers["cloud"]["package"]
     assert list(called.decision.tiers_tried) == ["device", "cloud"]
 
@@ -137,7 +152,7 @@ def test_a_version_that_is_gone_is_an_outage_and_is_said(built: Built) -> None:
     built.server.version = "8"
     try:
         with load(built.release, upstream="cloud", audits=0.0, deadline_ms=5000) as ladder:
-            answer = ladder.predict("zzz yyy sonata")
+            answer = ladder.predict(built.unsure)
         assert answer.tier == "device" and answer.decision.degraded and not answer.decision.certified
         assert any("NOT ASKED" in line for line in verify(built.release).lines())
     finally:
@@ -159,7 +174,7 @@ def test_an_answer_of_another_version_is_not_certified(built: Built, monkeypatch
     original = built.server._oip
     monkeypatch.setattr(built.server, "_oip", lambda logits: original(logits) | {"model_version": "8"})
     with load(built.release, upstream="cloud", audits=0.0, deadline_ms=5000) as ladder:
-        answer = ladder.predict("zzz yyy sonata")
+        answer = ladder.predict(built.unsure)
     assert answer.tier == "cloud" and not answer.decision.certified
 
 
@@ -170,8 +185,8 @@ def test_nodes_hand_up_to_the_called_cloud_wherever_it_is(built: Built, package:
         local_node(Tier.DEVICE, built.release, [f"cloud={moved.url}"]) as url,
         load(built.release, upstream=url, audits=0.0, deadline_ms=5000) as ladder,
     ):
-        assert ladder.predict("zzz yyy sonata").tier == "cloud"
-        assert moved.asked["zzz yyy sonata"] == 1
+        assert ladder.predict(built.unsure).tier == "cloud"
+        assert moved.asked[built.unsure] == 1
     assert built.server.asked.total() == before
 
 
@@ -187,7 +202,7 @@ def test_up_runs_what_there_is_to_run(built: Built) -> None:
         try:
             assert cloud[:2] == ["cloud", built.server.url] and device[0] == "device"
             with load(built.release, upstream=device[1], audits=0.0, deadline_ms=5000) as ladder:
-                assert ladder.predict("zzz yyy sonata").tier is Tier.CLOUD
+                assert ladder.predict(built.unsure).tier is Tier.CLOUD
         finally:
             process.send_signal(signal.SIGINT)
 
@@ -215,7 +230,7 @@ def test_calls_are_a_limit_and_what_is_left_out_is_said(tmp_path: Path, server: 
     assert 390 <= server.asked.total() <= 400
     prepared = read_prepared(folders["prepare"])
     assert sum(map(len, prepared.rows.values())) == server.asked.total() - 1
-    assert any("of 600 texts were not asked" in warning for warning in prepared.report.warnings)
+    assert any("of 600 texts have no answer" in warning for warning in prepared.report.warnings)
 
 
 def test_labelled_rows_are_asked_only_where_they_measure(tmp_path: Path, server: EndpointServer) -> None:
@@ -275,6 +290,9 @@ def test_single_refused_texts_are_left_out_and_many_are_an_error(tmp_path: Path,
     server.fault = refusing(150)
     folders = ask(write_ladder(tmp_path, server))
     assert len(read_answers(folders["ask"])) == len(texts) - 4
+    before = server.asked.total()
+    ask(write_ladder(tmp_path, server, more="calls: 100000, "))  # the same texts are not asked again, refused or not
+    assert server.asked.total() == before + 1
     (tmp_path / "other").mkdir()
     write_texts(tmp_path / "other", 599)
     server.fault = refusing(3)
@@ -288,3 +306,94 @@ def test_texts_that_all_get_one_label_are_an_error(tmp_path: Path, server: Endpo
     (tmp_path / "labels.txt").write_text("\n".join(WORDS), encoding="utf-8")
     with pytest.raises(DataError, match="expected the cloud to give two labels or more"):
         ask(write_ladder(tmp_path, server))
+
+
+def test_a_key_that_is_refused_blames_no_text(tmp_path: Path, server: EndpointServer) -> None:
+    texts = write_texts(tmp_path)
+    ladder = write_ladder(tmp_path, server)
+    server.fault = fails(200, status=401)
+    with pytest.raises(StageError, match="answered 401: told to"):
+        ask(ladder)
+    server.fault = fails(10**9)
+    assert len(read_answers(ask(ladder)["ask"])) == len(texts)
+
+
+def test_another_version_in_the_middle_ends_the_asking(tmp_path: Path, server: EndpointServer) -> None:
+    write_texts(tmp_path)
+    original = server._oip
+    server._oip = lambda logits: original(logits) | {"model_version": "7" if server.asked.total() < 100 else "8"}
+    with pytest.raises(StageError, match="expected answers of version 7, got one of 8"):
+        ask(write_ladder(tmp_path, server))
+
+
+def test_kept_answers_are_not_mixed_with_those_of_a_changed_model(tmp_path: Path, server: EndpointServer) -> None:
+    texts = write_texts(tmp_path)
+    server.version = None
+    ask(write_ladder(tmp_path, server, more="calls: 300, "))
+    ask(write_ladder(tmp_path, server, more="calls: 400, "))  # the control: the same model goes on
+    original = server.runtime.run
+    server.runtime.run = lambda text: original(text)._replace(logits=original(text).logits[::-1].copy())
+    try:
+        with pytest.raises(StageError, match="answers otherwise than before"):
+            ask(write_ladder(tmp_path, server, more=f"calls: {len(texts) + 1}, "))
+    finally:
+        server.runtime.run = original
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("Lights\nMusic\nWeather", "did you mean '(lights|music|weather)'"),
+        ("music\nweather\nlights", "order of cloud.labels"),
+        ("lights\nlights\nmusic", "different label in each line"),
+        ("lights\n\nmusic\nweather", "different label in each line"),
+    ],
+)
+def test_wrong_labels_are_found_out(tmp_path: Path, server: EndpointServer, labels: str, message: str) -> None:
+    """A cloud that is never right could not be harmed, and all would be certified."""
+    write_texts(tmp_path)
+    (tmp_path / "labels.txt").write_text(labels, encoding="utf-8")
+    with pytest.raises(SpecError, match=message):
+        ask(write_ladder(tmp_path, server, "label: label"))
+
+
+def test_a_secret_is_nowhere_in_the_workspace_whatever_goes_wrong(
+    tmp_path: Path, server: EndpointServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_texts(tmp_path)
+    ladder = write_ladder(tmp_path, server, more="key_env: BIG_KEY, ")
+    for key, failure in (("S3CRET\n", None), ("S3CRET\x01", "no header can hold"), ("S3CRET", "told to")):
+        monkeypatch.setenv("BIG_KEY", key)
+        server.fault = fails(0, status=401) if failure == "told to" else fails(10**9)
+        if failure is None:
+            ask(ladder)
+            assert "Bearer S3CRET" in server.headers
+            write_texts(tmp_path, 599)  # other texts, to be asked again
+            continue
+        with pytest.raises((UsageError, StageError, RefusedError), match=failure) as caught:
+            build_ladder(ladder, Quiet())
+        assert "S3CRET" not in str(caught.value)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert files and not any(b"S3CRET" in file.read_bytes() for file in files)
+
+
+def test_a_refused_text_takes_nothing_from_the_next_ones(built: Built) -> None:
+    def refuse_one(handler, _number: int) -> bool:  # noqa: ANN001
+        send(handler, 400, {"error": "content policy"})
+        return True
+
+    with load(built.release, upstream="cloud", audits=0.0, deadline_ms=5000) as ladder:
+        assert ladder.predict(built.unsure).tier is Tier.CLOUD
+        built.server.fault = refuse_one
+        calls = len(built.server.headers)
+        refused = [ladder.predict(built.unsure) for _ in range(5)]
+        assert len(built.server.headers) == calls + 5  # asked once each
+        built.server.fault = fails(10**9)
+        assert ladder.predict(built.unsure).tier is Tier.CLOUD
+    assert all(answer.decision.degraded and answer.tier is Tier.DEVICE for answer in refused)
+
+
+def test_too_few_calls_are_an_error(tmp_path: Path, server: EndpointServer) -> None:
+    write_texts(tmp_path)
+    with pytest.raises(SpecError, match="allow more"):
+        ask(write_ladder(tmp_path, server, more="calls: 1, "))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.endpoint_server import EndpointServer, fails, send, slow
 from tests.tiny_release import WORDS
-from tianti.errors import DeadlineError, PackageError, RefusedError, UpstreamError, UsageError
+from tianti.errors import DeadlineError, PackageError, RefusedError, TextRefusedError, UpstreamError, UsageError
 from tianti.package import read_release
 from tianti.runtimes.endpoint import EndpointClient, client_of
 from tianti.serving.local import local_node
@@ -101,6 +101,16 @@ def test_tokens_need_a_tokenizer(cloud: Path) -> None:
         discover(endpoint_at(server.url, model="big"))
 
 
+def test_a_tokenizer_for_a_server_of_texts_and_another_version_than_the_named_are_errors(cloud: Path) -> None:
+    with EndpointServer(cloud, "text") as server:
+        with pytest.raises(UsageError, match=r"remove cloud\.tokenizer"):
+            discover(endpoint_at(server.url), cloud / "tokenizer.json")
+        original = server._oip
+        server._oip = lambda logits: original(logits) | {"model_version": "8"}
+        with pytest.raises(UsageError, match=r"expected answers of 7, .* gave one of 8"):
+            discover(endpoint_at(server.url, version="7"))
+
+
 def test_another_model_or_version_is_refused(cloud: Path) -> None:
     with EndpointServer(cloud, "text") as server:
         found = discover(endpoint_at(server.url))
@@ -151,7 +161,8 @@ def test_a_slow_one_is_given_up_in_time_and_a_failing_one_may_recover(cloud: Pat
         server.fault = slow(1.0)
         with pytest.raises(DeadlineError):
             ask(found, "sonata", remaining_s=0.1)
-        for status, kind in ((500, UpstreamError), (503, UpstreamError), (429, UpstreamError), (400, RefusedError)):
+        kinds = {500: UpstreamError, 503: UpstreamError, 429: UpstreamError, 401: RefusedError, 422: TextRefusedError}
+        for status, kind in kinds.items():
             server.fault = fails(0, status=status)
             with pytest.raises(kind) as caught:
                 ask(found, "sonata")

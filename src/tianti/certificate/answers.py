@@ -34,7 +34,7 @@ def some(answers: LadderAnswers, rows: NDArray[np.int64] | NDArray[np.bool_] | s
 
 
 def agreement(said: Mapping[Tier, Readings]) -> LadderAnswers:
-    """Every tier's answers, right where they are the cloud's; what the cloud cannot read is no disagreement."""
+    """Every tier's answers, right where they are the cloud's; what the cloud alone cannot read is a disagreement."""
     return _answers(said, said[Tier.CLOUD].index)
 
 

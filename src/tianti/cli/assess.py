@@ -53,7 +53,7 @@ def assess_command(
     """
     from tianti.cli.progress import ProgressBars, Quiet
     from tianti.pipeline import Workspace
-    from tianti.pipeline.assess import Question, conclude, write_ladder
+    from tianti.pipeline.assess import Question, conclude, repeated_share, write_ladder
     from tianti.pipeline.build import build_ladder
     from tianti.store import canonical_json
 
@@ -73,11 +73,13 @@ def assess_command(
     )
     ladder = write_ladder(question, out)
     if as_json:
-        click.echo(canonical_json(conclude(build_ladder(ladder, Quiet()), question)).decode())
+        record = build_ladder(ladder, Quiet())
+        statement = conclude(record, question, repeated_share(Workspace(out), record))
+        click.echo(canonical_json(statement).decode())
         return
     with ProgressBars() as bars:
         record = build_ladder(ladder, bars)
-    for line in conclude(record, question).lines():
+    for line in conclude(record, question, repeated_share(Workspace(out), record)).lines():
         click.echo(line)
     click.echo(f"Report: {Workspace(out).report_path(record.run)}")
     click.echo(f"Next: tianti predict -r {Workspace(out).releases / record.release} -u cloud TEXT")

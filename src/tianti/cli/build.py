@@ -100,7 +100,13 @@ def import_command(
 @click.argument("release", default="latest")
 @click.option("--triton", type=click.Path(file_okay=False, path_type=Path), help="Write a model repository of Triton.")
 @click.option("--tf-serving", type=click.Path(file_okay=False, path_type=Path), help="Write SavedModels by version.")
-@click.option("--tier", "tiers", multiple=True, type=click.Choice([str(tier) for tier in TIERS]), help="Default: all.")
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    type=click.Choice([str(tier) for tier in TIERS]),
+    help="Default: all that the release holds.",
+)
 def export_command(release: str, triton: Path | None, tf_serving: Path | None, tiers: tuple[str, ...]) -> None:
     """Write the models of RELEASE for Triton Inference Server or TF Serving."""
     from tianti.package import find_release, read_release
@@ -109,8 +115,9 @@ def export_command(release: str, triton: Path | None, tf_serving: Path | None, t
     if triton is None and tf_serving is None:
         raise UsageError("nothing to write: expected --triton DIR, --tf-serving DIR or both")
     found = read_release(find_release(release, releases_folder()))
+    held = tuple(tier for tier in found.record.packages if found.package(tier).endpoint() is None)
     for out, export in ((triton, export_triton), (tf_serving, export_saved_models)):
-        for folder in [] if out is None else export(found, out, tuple(map(Tier, tiers)) or TIERS):
+        for folder in [] if out is None else export(found, out, tuple(map(Tier, tiers)) or held):
             click.echo(f"wrote {folder}")
 
 

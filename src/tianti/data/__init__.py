@@ -1,6 +1,6 @@
 """Read labelled texts, clean them, and give every row its role."""
 
-from tianti.data.label import label_rows
+from tianti.data.label import keep_answered, label_rows
 from tianti.data.prepare import Prepared, prepare, read_prepared, read_report, source_digest, write_prepared
 from tianti.data.read import Columns, read_table
 from tianti.data.report import CleaningReport, Lengths, RoleCounts, SourceCounts, describe
@@ -15,6 +15,7 @@ __all__ = [
     "Row",
     "SourceCounts",
     "describe",
+    "keep_answered",
     "label_rows",
     "prepare",
     "read_prepared",

@@ -1,11 +1,11 @@
-"""Rows without labels of their own get those that a cloud model gave them.
+"""Rows as a cloud that is only called knows them: with its labels where they have none, and without what it refused.
 
 Not here: asking it (`pipeline.asking`). Invariants: a row that got no answer is left out and counted; a label with too
 few train rows is not learnt, but stays where rows measure, so that a certificate counts it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
@@ -16,6 +16,22 @@ from tianti.errors import DataError
 from tianti.spec import Role
 
 _SHOWN = 5
+_FEW = 0.01
+
+
+def keep_answered(prepared: Prepared, answered: Container[str], roles: Iterable[Role]) -> Prepared:
+    """The prepared rows, but in these roles only those whose text keys were answered; what is left out is counted."""
+    rows = dict(prepared.rows)
+    for role in roles:
+        rows[role] = [row for row in rows[role] if text_key(row.text) in answered]
+    left_out = sum(len(prepared.rows[role]) - len(rows[role]) for role in rows)
+    if not left_out:
+        return prepared
+    report = make_report(rows, prepared.report.sources, prepared.labels, prepared.out_of_scope)
+    warning = f"the cloud refused {left_out:,} texts that measure: what follows is of texts that it answers"
+    return msgspec.structs.replace(
+        prepared, rows=rows, report=msgspec.structs.replace(report, warnings=[warning, *report.warnings])
+    )
 
 
 def label_rows(prepared: Prepared, said: Mapping[str, str]) -> Prepared:
@@ -56,7 +72,12 @@ def _warnings(
     found = ["no row has a label of its own: the cloud's stand for them, so accuracy means agreement with the cloud"]
     before, after = (sum(map(len, each.values())) for each in (prepared.rows, rows))
     if after < before:
-        found.append(f"{before - after:,} of {before:,} texts were not asked of the cloud, and are left out")
+        found.append(f"{before - after:,} of {before:,} texts have no answer of the cloud, and are left out")
+    read = sum(source.read for source in prepared.report.sources.values())
+    repeated = sum(source.duplicate + source.leaked for source in prepared.report.sources.values())
+    if repeated > _FEW * read:
+        alike = f"{repeated / read:.0%} of the rows repeat a text and count once"
+        found.append(f"{alike}: all shares are of distinct texts, not of calls")
     if rare := sorted(set(counts) - set(learnt)):
         shown = ", ".join(rare[:_SHOWN]) + (", …" if len(rare) > _SHOWN else "")
         found.append(f"{len(rare)} labels have fewer than {MIN_TRAIN_ROWS} train rows and stay with the cloud: {shown}")

@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 import yaml
 
+from tianti.data import read_report
 from tianti.errors import UsageError
-from tianti.pipeline.workspace import RunRecord
+from tianti.pipeline.workspace import RunRecord, Workspace
 from tianti.spec import percent
+from tianti.spec.ladder import SCRATCH
 from tianti.spec.units import share
 from tianti.store import write_atomic
 
@@ -22,6 +24,7 @@ _HEADER = """\
 # Written by `tianti assess`, which will write over it: copy it before you change it. Every key: docs/en/ladder.md
 # With labels of your own (data.label) the certificate can bound lost accuracy instead of disagreement.
 """
+_FEW = 0.01
 _LEVELS = ("0.5%", "1%", "2%")
 
 
@@ -56,6 +59,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     price: float
     per_month: int | None
     saved: float | None
+    repeated: float  # share of the logged calls whose text is in another one too
     others: dict[str, float]  # share at each other level that is certified, such as "2%"
 
     def lines(self) -> list[str]:
@@ -65,6 +69,11 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         if not self.certified:
             return found
         found.append(f"On {self.n:,} fresh texts {self.differing:.2%} were answered otherwise than by the cloud.")
+        if self.repeated > _FEW:
+            found.append(
+                f"{self.repeated:.0%} of the logged calls repeat a text, which counts once: what share of all calls"
+            )
+            found[-1] += " stays on the device, and what that saves, may be otherwise."
         bill = f"{self.price:g} per 1,000 calls"
         if self.saved is None or self.per_month is None:
             return [*found, f"Saves {self.share:.0%} of the bill (assumed: {bill}; in money: --price, --per-month)."]
@@ -72,12 +81,13 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
     def _main(self) -> str:
         held = f"{percent(self.level)} disagreement with the cloud ({percent(self.confidence)} confidence)"
+        calls = "these calls" if self.repeated <= _FEW else "the distinct texts of these calls"
         if self.certified:
-            return f"{self.share:.1%} of these calls can be answered on the device, at most {held}."
+            return f"{self.share:.1%} of {calls} can be answered on the device, at most {held}."
         cure = (
             f"{self.rows_needed:,} certify rows (a fifth of all) would do" if self.rows_needed else "the models differ"
         )
-        return f"None of these calls can be shown to be answered on the device, at most {held}: {cure}."
+        return f"None of {calls} can be shown to be answered on the device, at most {held}: {cure}."
 
 
 def write_ladder(question: Question, out: Path) -> Path:
@@ -91,8 +101,11 @@ def write_ladder(question: Question, out: Path) -> Path:
     alpha = share(question.level, "--level")
     levels = list(_LEVELS) if alpha in {share(level, "") for level in _LEVELS} else sorted({*_LEVELS, question.level})
     named = {key: value for key, value in question.cloud.items() if value is not None}
+    for key in ("tokenizer", "labels"):
+        if key in named and not Path(named[key]).is_file():
+            raise UsageError(f"--{key}: no file {named[key]}")
     for key in ("tokenizer", "labels", "base"):
-        if key in named and Path(named[key]).exists():
+        if key in named and named[key] != SCRATCH and Path(named[key]).exists():
             named[key] = _beside(out, Path(named[key]))
     tree = {
         "name": "assessment",
@@ -117,8 +130,17 @@ def write_ladder(question: Question, out: Path) -> Path:
     return path
 
 
-def conclude(record: RunRecord, question: Question) -> Statement:
-    """What a run of that ladder says at the level that was asked about."""
+def repeated_share(workspace: Workspace, record: RunRecord) -> float:
+    """The share of the rows of a run that cleaning left out because their text is in another row too."""
+    key = next(done.key for done in record.timeline if done.name == "prepare")
+    folder = workspace.store.get(key)
+    assert folder is not None  # the run has just ended
+    sources = read_report(folder).sources.values()
+    return sum(source.duplicate + source.leaked for source in sources) / sum(source.read for source in sources)
+
+
+def conclude(record: RunRecord, question: Question, repeated: float) -> Statement:
+    """What a run of that ladder says at the level that was asked about; `repeated` as in `repeated_share`."""
     alpha = share(question.level, "--level")
     levels = {level["alpha"]: level for level in record.certificate["levels"]}
     level = levels[alpha]
@@ -135,6 +157,7 @@ def conclude(record: RunRecord, question: Question) -> Statement:
         price=question.price,
         per_month=calls,
         saved=None if calls is None else on_device * calls * question.price / 1000,
+        repeated=repeated,
         others={
             percent(other): found["share"]["device"]
             for other, found in levels.items()

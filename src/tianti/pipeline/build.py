@@ -140,7 +140,7 @@ def build_ladder(path: Path, console: Console) -> RunRecord:
 
 
 def _open_log(workspace: Workspace, folder: Path, spec: LadderSpec, console: Console) -> _Log:
-    return _Log(workspace.log_path(folder.name), console, (PREPARE if spec.data.label is not None else LABEL).name)
+    return _Log(workspace.log_path(folder.name), console, (PREPARE if spec.cloud.endpoint is None else LABEL).name)
 
 
 def _tier_line(evaluation: Evaluation, tier: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -44,6 +44,8 @@ def find_parent(spec: LadderSpec, base: Path) -> Parent | None:
     keys = {stage: made[stage] for stage in _STAGES if stage in made}
     if "label" in made:  # the cloud's labels stand in for the data's
         keys["prepare"] = made["label"]
+    if absent := [stage for stage in _STAGES if stage not in keys]:
+        raise SpecError(f"train.from: {name} has no {', '.join(absent)}: it is a ladder without an edge; name another")
     folders = {stage: workspace.store.get(key) for stage, key in keys.items()}
     present = {stage: folder for stage, folder in folders.items() if folder is not None}
     if lacking := ", ".join(stage for stage in _STAGES if stage not in present):

@@ -22,6 +22,7 @@ from tianti.pipeline.evaluation import LevelEvaluation
 from tianti.pipeline.readings import UNKNOWN, Outputs, Told, run_package, truth_of
 from tianti.pipeline.stages.ask import tell
 from tianti.pipeline.stages.evaluate import evaluate_levels
+from tianti.protocols.tensors import Classified
 from tianti.runtimes import open_package
 from tianti.runtimes.endpoint import client_of
 from tianti.spec import TIERS, GroupRisk, Risk, percent
@@ -119,9 +120,9 @@ def _ask_goldens(package: ModelPackage) -> str:
     client, goldens = client_of(package), package.goldens()
     known = f"known by the name and version that it declares, {client.endpoint.declared}, and not by a hash"
 
-    async def ask() -> list[str]:
+    async def ask() -> list[tuple[Classified, str | None]]:
         try:
-            return [(await client.ask(golden.text))[0].label for golden in goldens]
+            return [await client.ask(golden.text) for golden in goldens]
         finally:
             await client.aclose()
 
@@ -129,10 +130,12 @@ def _ask_goldens(package: ModelPackage) -> str:
         said = asyncio.run(ask())
     except UpstreamError as error:
         return f"cloud: NOT ASKED ({error}); {known}"
-    for number, (golden, label) in enumerate(zip(goldens, said, strict=True), 1):
-        if label != golden.label:
-            told = f"golden {number} of {package.folder}: expected {golden.label!r}, {client.name} says {label!r}"
+    for number, (golden, (answer, version)) in enumerate(zip(goldens, said, strict=True), 1):
+        told = f"golden {number} of {package.folder}: expected {golden.label!r}, {client.name} says {answer.label!r}"
+        if answer.label != golden.label:
             raise IntegrityError(f"{told}; it serves another model than the certified one, so build anew")
+        if version not in (None, client.endpoint.version):
+            raise IntegrityError(f"{told} as version {version}; the certificate is for {client.endpoint.declared}")
     return f"cloud: its server says what it must of {len(goldens)} self-tests; {known}"
 
 
@@ -187,6 +190,8 @@ def _run_tier(package: ModelPackage, rows: list[Row], record: ReleaseRecord) -> 
     endpoint = package.endpoint()
     if endpoint is None:
         return run_package(package.folder, texts)
-    found = ask_all(client_of(package), texts, answer_store(Path(), endpoint), lambda done, total, note: None)
+    tokenizer = package.tokenizer_path if any(tensor.holds == "ids" for tensor in endpoint.inputs) else None
+    store = answer_store(Path(), endpoint, tokenizer)
+    found = ask_all(client_of(package), texts, store, lambda done, total, note: None)
     answers = {text_key(text): asked for text, asked in found.items() if asked is not None}
     return tell(answers, rows, record.labels, record.out_of_scope)

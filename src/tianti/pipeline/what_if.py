@@ -72,6 +72,9 @@ def what_if(path: Path, asked: Asked, find: Callable[[str], Path]) -> WhatIf:
     log = of_release(log, named)
     then = _logged_release(log.lines[0].release, asked, find)
     now = then if asked.release is None else read_release(find(asked.release))
+    for tier in (*(asked.upstreams or ()), *asked.prices):
+        if tier not in now.record.packages:
+            raise UsageError(f"{tier}: expected a tier of release {now.id[:12]}, which has no {tier}; leave it out")
     _check_point(now, asked.point, log.lines)
     runs = asked.release is not None and all(line.text is not None for line in log.lines)
     if now.id != then.id and not runs:

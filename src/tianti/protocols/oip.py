@@ -22,6 +22,7 @@ MAX_BODY_BYTES = 8_000_000
 MAX_BATCH = 64
 MAX_TEXT_CHARS = 1_000_000  # one such text fits a body, however JSON escapes it
 
+_SHOWN_ERROR = 200  # characters; some servers quote the whole request
 _DATATYPES = {
     "label": "BYTES",
     "score": "FP32",
@@ -238,11 +239,11 @@ def encode_error(message: str) -> bytes:
 
 
 def decode_error(body: bytes) -> str:
-    """The message of an error's body, or its beginning where it is not one: a proxy may have written it."""
+    """The beginning of the message of an error's body, or of the body where it is none: a proxy may have written it."""
     try:
-        return msgspec.json.decode(body, type=_Error).error
+        return msgspec.json.decode(body, type=_Error).error[:_SHOWN_ERROR]
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return body[:200].decode("utf-8", "replace")
+        return body[:_SHOWN_ERROR].decode("utf-8", "replace")
 
 
 def encode_server_metadata(version: str) -> bytes:

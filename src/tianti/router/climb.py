@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from tianti.errors import BusyError, DeadlineError, RunError, UpstreamError
+from tianti.errors import BusyError, DeadlineError, RefusedError, RunError, UpstreamError
 from tianti.spec import DEGRADED, Decision, Prediction, Reason, Said, Tier
 
 _RESERVE_SHARE = 0.08  # 40 ms of the default 500: two cores shared by five busy processes were late by 22
@@ -140,7 +140,7 @@ def climb(
             continue
         tried = (*tried, way.name)
         failed = Reason.DEADLINE if isinstance(result, DeadlineError) else Reason.UPSTREAM_DOWN
-        if attempt + 1 < _TRIES:
+        if attempt + 1 < _TRIES and not isinstance(result, RefusedError):
             turns.append((index, attempt + 1))
     return conclude(here, terms, failed or refused or Reason.NO_UPSTREAM, tried, now_s - started_s)
 

@@ -49,8 +49,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `mean_bound`: the time-weighted mean of the alphas in use, which bounds the risk of all that time. `audit_bound`:
     disagreement with the cloud that the point in use was certified with; `audited`, `differed`: audits under it, and
     how many of them disagreed. `alarms`: alphas that audits contradicted, which are not used again; where the strictest
-    is among them it stays in use, and its answers are not `certified`. `hints`: what texts alone tell of drift, which
-    is no guarantee of anything; None: the release does not say what is usual.
+    is among them it stays in use, and what is kept below the cloud is not `certified`. `hints`: what texts alone tell
+    of drift, which is no guarantee of anything; None: the release does not say what is usual.
     """
 
     point: float | None

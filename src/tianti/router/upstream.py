@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tianti.errors import BusyError, DeadlineError, UpstreamError
+from tianti.errors import BusyError, DeadlineError, TextRefusedError, UpstreamError
 from tianti.package import Release
 from tianti.router.allowances import Retries
 from tianti.router.breaker import MAX_WAIT_S, Breaker
@@ -110,6 +110,10 @@ class Upstream:
         try:
             prediction = await self._remote.ask(request, remaining_s)
             took_s = self._clock() - began_s
+        except TextRefusedError as error:  # it is there, and has answered
+            took_s = self._clock() - began_s
+            self._breaker.succeeded()
+            return error
         except UpstreamError as error:
             self._breaker.failed(self._clock())
             self._ensure_probing()

@@ -77,14 +77,23 @@ class EndpointClient:
         inputs = find_inputs(signature)
         if self._tokenizer is None and inputs[0].holds != "text":
             raise UsageError(f"{self.name} takes tokens: give cloud.tokenizer, the tokenizer.json of its model")
-        pad_id = 0 if self._tokenizer is None else (self._tokenizer.token_to_id("[PAD]") or 0)
+        if self._tokenizer is not None and inputs[0].holds == "text":
+            raise UsageError(f"{self.name} takes texts: remove cloud.tokenizer")
+        padding = [] if self._tokenizer is None else [self._tokenizer.token_to_id(name) for name in ("[PAD]", "<pad>")]
+        pad_id = next((token for token in padding if token is not None), 0)
         longest = min(tensor.length or endpoint.max_length for tensor in inputs)
         if self._tokenizer is not None:
             self._tokenizer.enable_truncation(longest)
         self.endpoint = msgspec.structs.replace(endpoint, inputs=inputs, pad_id=pad_id, max_length=longest)
         outputs, answered = await self._outputs(example, _PATIENCE_S)
-        found = read_outputs(self.endpoint, outputs)
-        self.endpoint = msgspec.structs.replace(found, version=endpoint.version or answered or version)
+        try:
+            found = read_outputs(self.endpoint, outputs)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{self.name}: expected an answer of a classifier: {error}") from error
+        declared = endpoint.version or answered or version
+        if answered not in (None, declared):
+            raise UsageError(f"cloud.version: expected answers of {declared}, {self.name} gave one of {answered}")
+        self.endpoint = msgspec.structs.replace(found, version=declared)
         self._path = self._dialect.infer_path(endpoint.model, self.endpoint.version)
         return self.endpoint
 
@@ -178,8 +187,10 @@ def client_of(package: ModelPackage, url: str | None = None) -> EndpointClient:
 def _secret(endpoint: Endpoint) -> dict[str, str]:
     if endpoint.key_env is None:
         return {}
-    if not (key := os.environ.get(endpoint.key_env)):
+    if not (key := os.environ.get(endpoint.key_env, "").strip()):
         raise UsageError(f"cloud.key_env: expected a key in the environment variable {endpoint.key_env}, got none")
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"cloud.key_env: the key in {endpoint.key_env} has characters that no header can hold")
     return {"authorization": f"Bearer {key}"}
 
 

@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from tianti.errors import DeadlineError, RefusedError, UpstreamError, UsageError
+from tianti.errors import DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
 from tianti.protocols.oip import MAX_BODY_BYTES, decode_error
 
 PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
 _CONNECTIONS = 64
 _MAY_PASS = (408, 425, 429)  # of the 4xx: the same request may be answered later
+_OF_THE_TEXT = (400, 413, 415, 422)
 
 
 class Connection:
@@ -36,7 +37,8 @@ class Connection:
         except ValueError:  # brackets that do not pair, a port past 65535
             usable = False
         if not usable:
-            raise UsageError(f"upstream: expected a URL such as http://127.0.0.1:8081, got {url!r}")
+            shown = url.rpartition("@")[2]  # before it may stand a password
+            raise UsageError(f"upstream: expected a URL such as http://127.0.0.1:8081, got {shown!r}")
         self.name = parts.netloc.rpartition("@")[2]
         self._url = url.rstrip("/")
         self._client = httpx2.AsyncClient(
@@ -52,7 +54,7 @@ class Connection:
 
         Raises:
             DeadlineError: not within `remaining_s`.
-            RefusedError: the server says that the request itself is wrong.
+            RefusedError: the server says that the request is wrong, a TextRefusedError where it may be for its text.
             UpstreamError: it cannot be reached, or answers with another error.
         """
         try:
@@ -63,8 +65,7 @@ class Connection:
         except Exception as error:  # exceptions of several libraries come through here; none may lose a request
             raise UpstreamError(f"{self.name} cannot be asked: {error or type(error).__name__}") from error
         if status != 200:
-            kind = RefusedError if 400 <= status < 500 and status not in _MAY_PASS else UpstreamError
-            raise kind(f"{self.name} answered {status}: {decode_error(content)}")
+            raise _kind_of(status)(f"{self.name} answered {status}: {decode_error(content)}")
         return content
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
@@ -87,3 +88,9 @@ class Connection:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _kind_of(status: int) -> type[UpstreamError]:
+    if status in _OF_THE_TEXT:
+        return TextRefusedError
+    return RefusedError if 300 <= status < 500 and status not in _MAY_PASS else UpstreamError

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -396,6 +397,10 @@ def _check_cloud(cloud: CloudSpec) -> None:
     called = ("protocol", "model", "version", "tokenizer", "labels", "key_env", "calls")
     if cloud.endpoint is None and (given := [key for key in called if getattr(cloud, key) is not None]):
         raise SpecError(f"cloud.{given[0]} is of a server that is called: give its URL as cloud.endpoint, or remove it")
+    if cloud.endpoint is not None:
+        _check_endpoint(cloud)
+    if cloud.package is not None and cloud.endpoint is not None:
+        raise SpecError("cloud.package holds a model, cloud.endpoint calls one; remove one of them")
     if cloud.package is not None and cloud != CloudSpec(package=cloud.package):
         raise SpecError("cloud.package: a model that was imported is not trained; remove base, train and fit")
     if cloud.base == SCRATCH and cloud.train == "fine_tune":
@@ -404,6 +409,21 @@ def _check_cloud(cloud: CloudSpec) -> None:
         raise SpecError(
             "cloud.fit: a head on a frozen base is fitted in closed form; remove it or set train: fine_tune"
         )
+
+
+def _check_endpoint(cloud: CloudSpec) -> None:
+    """A URL and the name of a variable, neither of which may hold a secret: both are written to the release."""
+    try:
+        parts = urlsplit(cloud.endpoint or "")
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not pair, a port past 65535
+        usable = False
+    if not usable:
+        raise SpecError("cloud.endpoint: expected a URL such as https://models.example:8080")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SpecError("cloud.endpoint: expected no user, query or fragment in the URL; a key goes into cloud.key_env")
+    if cloud.key_env is not None and not re.fullmatch(r"[A-Za-z_]\w*", cloud.key_env):
+        raise SpecError("cloud.key_env: expected the name of an environment variable, and not the key itself")
 
 
 def _check_student(spec: LadderSpec, tier: Tier, student: StudentSpec) -> None:

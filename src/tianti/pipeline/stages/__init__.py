@@ -32,7 +32,7 @@ def ladder_stages(spec: LadderSpec, base: Path) -> list[Stage]:
         SpecError: a stage comes after one that there is not, or its function cannot be found.
     """
     called = spec.cloud.endpoint is not None
-    stages = [PREPARE, *([ASK] if called else []), *([LABEL] if spec.data.label is None else []), TEACH, LESSONS]
+    stages = [PREPARE, *([ASK, LABEL] if called else []), TEACH, LESSONS]
     stages += [DISTILL[tier] for tier in spec.students]
     stages += [ENCODER] if keeps_encoder(spec) else []
     shipped = [tier for tier in spec.tiers if not (called and tier is Tier.CLOUD)]

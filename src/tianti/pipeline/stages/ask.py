@@ -7,6 +7,8 @@ Invariant: what certifies is what the very endpoint said that the release names.
 """
 
 import asyncio
+import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +16,7 @@ import msgspec
 import numpy as np
 
 import tianti
-from tianti.certificate import UNUSABLE
-from tianti.data import Prepared, Row, label_rows, read_prepared, text_key, write_prepared
+from tianti.data import Prepared, Row, keep_answered, label_rows, read_prepared, text_key, write_prepared
 from tianti.errors import DataError, SpecError
 from tianti.package import Golden, write_package
 from tianti.pipeline.asking import Asked, answer_store, ask_all
@@ -40,16 +41,41 @@ def run_ask(context: StageContext) -> None:
     if spec.cloud.base != SCRATCH:
         find_base(spec.cloud.base, context.base)  # a mistake in it is to be found before calls are paid for
     texts = _choose_texts(spec, prepared)
-    endpoint = asyncio.run(_discover(_asked_endpoint(spec, context.base), _tokenizer(spec, context.base), texts[0]))
-    found = ask_all(
-        EndpointClient(endpoint, _tokenizer(spec, context.base)),
-        texts,
-        answer_store(context.base, endpoint),
-        context.progress,
-    )
+    tokenizer = _tokenizer(spec, context.base)
+    endpoint = asyncio.run(_discover(_asked_endpoint(spec, context.base), tokenizer, texts[0]))
+    store = answer_store(context.base, endpoint, tokenizer)
+    found = ask_all(EndpointClient(endpoint, tokenizer), texts, store, context.progress)
     answers = {text_key(text): asked for text, asked in found.items() if asked is not None}
+    if spec.data.label is not None:
+        _check_sense(prepared, answers)
     write_atomic(context.out / _ANSWERS, canonical_json(answers))
     write_atomic(context.out / _ENDPOINT, canonical_json(endpoint))
+
+
+def _check_sense(prepared: Prepared, answers: Mapping[str, Asked]) -> None:
+    """A cloud that is seldom right harms nothing below it, so a certificate would say nothing: a mistake, most likely.
+
+    Looks at tuning rows only.
+
+    Raises:
+        SpecError: its labels are others than the rows', or it is right less often than one label for all would be.
+    """
+    rows = [row for row in prepared.rows[Role.TUNING] if text_key(row.text) in answers]
+    said = [answers[text_key(row.text)].said.label for row in rows]
+    known = {*prepared.labels, prepared.out_of_scope}
+    strange = Counter(label for label in said if label not in known)
+    if 2 * strange.total() > len(rows):
+        shown = ", ".join(repr(label) for label, _ in strange.most_common(3))
+        near = difflib.get_close_matches(strange.most_common(1)[0][0], prepared.labels, n=1)
+        cure = f"did you mean {near[0]!r}? N" if near else "n"
+        raise SpecError(
+            f"cloud.endpoint: expected labels of the rows, got {shown}; {cure}ame them alike, as cloud.labels"
+        )
+    right = sum(label == row.label for label, row in zip(said, rows, strict=True))
+    (commonest, count), *_ = Counter(row.label for row in rows).most_common(1) or [("", 0)]
+    if right < count:
+        seldom = f"right on {right:,} of {len(rows):,} rows, where {commonest!r} for all would be on {count:,}"
+        raise SpecError(f"cloud.endpoint: {seldom}; is the order of cloud.labels that of the outputs?")
 
 
 async def _discover(endpoint: Endpoint, tokenizer: Path | None, example: str) -> Endpoint:
@@ -64,12 +90,7 @@ def _asked_endpoint(spec: LadderSpec, base: Path) -> Endpoint:
     """What the spec says of the endpoint; the rest is found out."""
     cloud = spec.cloud
     assert cloud.endpoint is not None
-    labels: list[str] = []
-    if cloud.labels is not None:
-        try:
-            labels = [line.strip() for line in (base / cloud.labels).read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"cloud.labels: {base / cloud.labels} cannot be read as UTF-8 text: {error}") from error
+    labels = [] if cloud.labels is None else _read_labels(base / cloud.labels)
     return Endpoint(
         url=cloud.endpoint,
         protocol=cloud.protocol or "oip",
@@ -77,9 +98,22 @@ def _asked_endpoint(spec: LadderSpec, base: Path) -> Endpoint:
         version=cloud.version,
         key_env=cloud.key_env,
         inputs=(),
-        labels=tuple(label for label in labels if label),
+        labels=tuple(labels),
         max_length=spec.data.max_length,
     )
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        labels = [line.strip() for line in path.read_text(encoding="utf-8-sig").strip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cloud.labels: {path} cannot be read as UTF-8 text: {error}") from error
+    if "" in labels or len(set(labels)) < len(labels):
+        wrong = next(label for label in labels if not label or labels.count(label) > 1)
+        raise SpecError(
+            f"cloud.labels: expected a different label in each line of {path}, got {wrong!r} again or blank"
+        )
+    return labels
 
 
 def _tokenizer(spec: LadderSpec, base: Path) -> Path | None:
@@ -93,17 +127,27 @@ def _choose_texts(spec: LadderSpec, prepared: Prepared) -> list[str]:
     """
     calls = np.inf if spec.cloud.calls is None else spec.cloud.calls - 1
     if spec.data.label is not None:
-        roles = (*_MEASURED, Role.VALIDATION) if spec.search is not None else _MEASURED
-        texts = [row.text for row in _once([row for role in roles for row in prepared.rows[role]])]
+        texts = [row.text for row in _once([row for role in _asked_roles(spec) for row in prepared.rows[role]])]
         if len(texts) > calls:
             got, cure = f"got {spec.cloud.calls:,}", "allow more, or lower data.calibration and data.test"
             raise SpecError(
                 f"cloud.calls: expected {len(texts) + 1:,} or more for calibration and test rows, {got}; {cure}"
             )
-        return texts
+        return _some(texts)
     every = {role: sorted(_once(rows), key=lambda row: text_key(row.text)) for role, rows in prepared.rows.items()}
     share = min(calls / sum(map(len, every.values())), 1.0)
-    return [row.text for rows in every.values() for row in rows[: int(len(rows) * share)]]
+    return _some([row.text for rows in every.values() for row in rows[: int(len(rows) * share)]])
+
+
+def _some(texts: list[str]) -> list[str]:
+    if not texts:
+        raise SpecError("cloud.calls: expected enough to ask about rows, got too few; allow more")
+    return texts
+
+
+def _asked_roles(spec: LadderSpec) -> tuple[Role, ...]:
+    """Of rows with labels of their own: those that measure, and those that a search chooses on."""
+    return (*_MEASURED, Role.VALIDATION) if spec.search is not None else _MEASURED
 
 
 def _once(rows: Sequence[Row]) -> list[Row]:
@@ -112,10 +156,13 @@ def _once(rows: Sequence[Row]) -> list[Row]:
 
 
 def run_label(context: StageContext) -> None:
-    """Write the prepared rows with the cloud's labels."""
-    answers = read_answers(context.inputs["ask"])
-    prepared = read_prepared(context.inputs["prepare"])
-    write_prepared(label_rows(prepared, {key: asked.said.label for key, asked in answers.items()}), context.out)
+    """Write the prepared rows with the cloud's labels where they have none, and without what it refused."""
+    answers, prepared = read_answers(context.inputs["ask"]), read_prepared(context.inputs["prepare"])
+    if context.spec.data.label is None:
+        known = label_rows(prepared, {key: asked.said.label for key, asked in answers.items()})
+    else:
+        known = keep_answered(prepared, answers, _asked_roles(context.spec))
+    write_prepared(known, context.out)
 
 
 def run_package_cloud(context: StageContext) -> None:
@@ -173,15 +220,16 @@ def tell(answers: Mapping[str, Asked], rows: Sequence[Row], labels: tuple[str, .
     """The endpoint's answers to rows; a label that the ladder does not know is one that no other tier gives.
 
     Raises:
-        DataError: rows were asked in another wording, or not at all.
+        DataError: a row was not answered.
     """
-    given = [answers.get(text_key(row.text)) for row in rows]
-    if sum(each is None for each in given) > max(0.02 * len(rows), 5):
-        raise DataError("expected answers of the cloud to these rows, got none to many; a stage of yours changed texts")
-    said = [Row("", "" if each is None else each.said.label) for each in given]
-    index = truth_of(said, labels, out_of_scope)
-    index[[each is None for each in given]] = UNUSABLE
-    return Told(index, np.array([0.0 if each is None else each.said.score for each in given]))
+    try:
+        given = [answers[text_key(row.text)].said for row in rows]
+    except KeyError:
+        raise DataError(
+            "expected an answer of the cloud to every row; it refused one, or a stage of yours changed it"
+        ) from None
+    index = truth_of([Row("", said.label) for said in given], labels, out_of_scope)
+    return Told(index, np.array([said.score for said in given]))
 
 
 def endpoint_costs(context: StageContext) -> Costs:
@@ -194,7 +242,7 @@ def endpoint_costs(context: StageContext) -> Costs:
         download_bytes=None,
         memory_bytes=None,
         latency_ms={"p50": float(p50), "p99": float(p99)},
-        machine="its server, called from here",
+        machine="its server, several calls at a time",
     )
 
 
@@ -204,13 +252,22 @@ def asked(spec: LadderSpec) -> tuple[str, ...]:
 
 
 def _ask_parts(spec: LadderSpec, base: Path) -> object:
-    named = (spec.cloud.tokenizer, spec.cloud.labels)
-    digests = [sha256_file(base / name) if name is not None and (base / name).is_file() else name for name in named]
-    return spec.cloud, spec.name, spec.data.max_length, spec.data.label, spec.search is not None, digests
+    files = (spec.cloud.tokenizer, spec.cloud.labels)
+    digests = [sha256_file(base / name) if name is not None and (base / name).is_file() else name for name in files]
+    cloud = spec.cloud
+    named = [cloud.endpoint, cloud.protocol, cloud.model, cloud.version, cloud.key_env, cloud.calls, cloud.base]
+    return named, spec.data.max_length, spec.data.label, spec.search is not None, digests
 
 
 ASK = Stage("ask", run_ask, needs=("prepare",), parts=_ask_parts, rooms=("protocols", "runtimes", "pipeline/asking.py"))
-LABEL = Stage("label", run_label, needs=("prepare", "ask"), rooms=("data",), replaces="prepare")
+LABEL = Stage(
+    "label",
+    run_label,
+    needs=("prepare", "ask"),
+    parts=lambda spec, base: (spec.data.label, spec.search is not None),
+    rooms=("data",),
+    replaces="prepare",
+)
 PACKAGE_CLOUD = Stage(
     "package-cloud",
     run_package_cloud,
