@@ -345,6 +345,7 @@ def test_kept_answers_are_not_mixed_with_those_of_a_changed_model(tmp_path: Path
     [
         ("Lights\nMusic\nWeather", "did you mean '(lights|music|weather)'"),
         ("music\nweather\nlights", "order of cloud.labels"),
+        ("music\nlights\nweather", "order of cloud.labels"),  # two of three are wrong
         ("lights\nlights\nmusic", "different label in each line"),
         ("lights\n\nmusic\nweather", "different label in each line"),
     ],
