@@ -33,7 +33,8 @@ from tianti.pipeline.candidates import candidates
 from tianti.pipeline.readings import Outputs, run_package, truth_of
 from tianti.pipeline.search import name_of
 from tianti.spec import TIERS, Role, Tier
-from tianti.spec.ladder import CertificateSpec, PriceSpec, StudentSpec, parse_spec
+from tianti.spec.ladder import CertificateSpec, PriceSpec, StudentSpec
+from tianti.spec.parse import parse_spec
 
 ALPHA, DRAWS = 0.01, 200
 PRICES, ALPHAS, CONFIDENCE = PriceSpec(), CertificateSpec().alphas, CertificateSpec().confidence_share

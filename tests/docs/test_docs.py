@@ -9,7 +9,7 @@ import pytest
 
 from tianti.package import read_release
 from tianti.spec import ladder
-from tianti.spec.ladder import parse_spec
+from tianti.spec.parse import parse_spec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "en").glob("*.md"))]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tianti.errors import DataError, SpecError, StageError, TiantiError, UsageError
 from tianti.pipeline.bring import Origin, import_model
 from tianti.runtimes.onnx import OnnxRuntime
-from tianti.spec.ladder import load_spec
+from tianti.spec.parse import load_spec
 
 WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(60))]
 LABELS = ["zebra", "apple", "mango"]  # not in alphabetical order

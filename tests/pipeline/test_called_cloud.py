@@ -34,7 +34,7 @@ from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.verify import verify
 from tianti.serving.local import local_node
 from tianti.spec import Reason, Role, Tier
-from tianti.spec.ladder import load_spec
+from tianti.spec.parse import load_spec
 
 FILLERS = ("please", "now", "the", "again", "tomorrow", "kindly")
 # of which the device is not sure of one at least

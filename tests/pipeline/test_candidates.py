@@ -6,7 +6,7 @@ from tianti.pipeline.candidates import candidates, rounds
 from tianti.pipeline.run import _key
 from tianti.pipeline.stages import ladder_stages
 from tianti.spec import Tier
-from tianti.spec.ladder import parse_spec
+from tianti.spec.parse import parse_spec
 
 MINIMAL = "name: x\ndata: {train: a}\nsearch: {minutes: 1}\n"
 

@@ -16,7 +16,8 @@ from tianti.pipeline import Stage, StageContext, StageDone
 from tianti.pipeline.named import find_function
 from tianti.pipeline.run import run_stages
 from tianti.pipeline.stages import ladder_stages
-from tianti.spec.ladder import LadderSpec, parse_spec
+from tianti.spec.ladder import LadderSpec
+from tianti.spec.parse import parse_spec
 from tianti.store import ArtifactStore
 
 SPEC = parse_spec("name: x\ndata: {train: a}\n")

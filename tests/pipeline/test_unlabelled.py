@@ -11,7 +11,7 @@ from tianti.data.sample.generate import sample_rows
 from tianti.pipeline import StageDone
 from tianti.pipeline.run import run_stages
 from tianti.pipeline.stages import ladder_stages
-from tianti.spec.ladder import parse_spec
+from tianti.spec.parse import parse_spec
 from tianti.store import ArtifactStore
 from tianti.training import load_teacher
 from tianti.training.loop import compute_all

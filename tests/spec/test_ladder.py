@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tianti.errors import SpecError
-from tianti.spec.ladder import load_spec, parse_spec
+from tianti.spec.parse import load_spec, parse_spec
 
 MINIMAL = "name: demo\ndata: {train: train.jsonl}\n"
 FULL = """

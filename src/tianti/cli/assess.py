@@ -3,6 +3,7 @@
 Not here: any of the work (`pipeline.assess`).
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -72,17 +73,17 @@ def assess_command(
         texts=texts, column=column, encoding=encoding, cloud=cloud, level=level, price=price, per_month=per_month
     )
     ladder = write_ladder(question, out)
+    with nullcontext(Quiet()) if as_json else ProgressBars() as console:
+        record = build_ladder(ladder, console)
+    workspace = Workspace(out)
+    statement = conclude(record, question, repeated_share(workspace, record))
     if as_json:
-        record = build_ladder(ladder, Quiet())
-        statement = conclude(record, question, repeated_share(Workspace(out), record))
         click.echo(canonical_json(statement).decode())
         return
-    with ProgressBars() as bars:
-        record = build_ladder(ladder, bars)
-    for line in conclude(record, question, repeated_share(Workspace(out), record)).lines():
+    for line in statement.lines():
         click.echo(line)
-    click.echo(f"Report: {Workspace(out).report_path(record.run)}")
-    click.echo(f"Next: tianti predict -r {Workspace(out).releases / record.release} -u cloud TEXT")
+    click.echo(f"Report: {workspace.report_path(record.run)}")
+    click.echo(f"Next: tianti predict -r {workspace.releases / record.release} -u cloud TEXT")
 
 
 COMMANDS = (assess_command,)

@@ -70,10 +70,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
             return found
         found.append(f"On {self.n:,} fresh texts {self.differing:.2%} were answered otherwise than by the cloud.")
         if self.repeated > _FEW:
-            found.append(
-                f"{self.repeated:.0%} of the logged calls repeat a text, which counts once: what share of all calls"
-            )
-            found[-1] += " stays on the device, and what that saves, may be otherwise."
+            repeat = f"{self.repeated:.0%} of the logged calls repeat a text, which counts once"
+            found.append(f"{repeat}: what share of all calls stays here, and what that saves, may be otherwise.")
         bill = f"{self.price:g} per 1,000 calls"
         if self.saved is None or self.per_month is None:
             return [*found, f"Saves {self.share:.0%} of the bill (assumed: {bill}; in money: --price, --per-month)."]

@@ -26,7 +26,8 @@ from tianti.pipeline.stages.evaluate import read_evaluation
 from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.workspace import RunRecord, Workspace
 from tianti.spec import Certificate
-from tianti.spec.ladder import LadderSpec, load_spec
+from tianti.spec.ladder import LadderSpec
+from tianti.spec.parse import load_spec
 from tianti.store import canonical_json
 
 

@@ -190,7 +190,7 @@ def _run_tier(package: ModelPackage, rows: list[Row], record: ReleaseRecord) -> 
     endpoint = package.endpoint()
     if endpoint is None:
         return run_package(package.folder, texts)
-    tokenizer = package.tokenizer_path if any(tensor.holds == "ids" for tensor in endpoint.inputs) else None
+    tokenizer = package.tokenizer_path if endpoint.takes_tokens else None
     store = answer_store(Path(), endpoint, tokenizer)
     found = ask_all(client_of(package), texts, store, lambda done, total, note: None)
     answers = {text_key(text): asked for text, asked in found.items() if asked is not None}

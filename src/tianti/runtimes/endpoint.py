@@ -179,9 +179,8 @@ def client_of(package: ModelPackage, url: str | None = None) -> EndpointClient:
     endpoint = package.endpoint()
     if endpoint is None:
         raise PackageError(f"{package.folder} holds a model: it is run by a node, not called")
-    tokens = any(tensor.holds == "ids" for tensor in endpoint.inputs)
     moved = endpoint if url is None else msgspec.structs.replace(endpoint, url=url)
-    return EndpointClient(moved, package.tokenizer_path if tokens else None)
+    return EndpointClient(moved, package.tokenizer_path if endpoint.takes_tokens else None)
 
 
 def _secret(endpoint: Endpoint) -> dict[str, str]:

@@ -7,10 +7,10 @@ variable changes where a request goes (proxies, netrc).
 
 import asyncio
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from tianti.errors import DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
 from tianti.protocols.oip import MAX_BODY_BYTES, decode_error
+from tianti.spec.endpoint import split_url
 
 PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
@@ -31,12 +31,8 @@ class Connection:
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         import httpx2
 
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # brackets that do not pair, a port past 65535
-            usable = False
-        if not usable:
+        parts = split_url(url)
+        if parts is None:
             shown = url.rpartition("@")[2]  # before it may stand a password
             raise UsageError(f"upstream: expected a URL such as http://127.0.0.1:8081, got {shown!r}")
         self.name = parts.netloc.rpartition("@")[2]

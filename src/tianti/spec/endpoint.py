@@ -5,6 +5,7 @@ Invariant: no secret is in it: `key_env` names the environment variable that hol
 """
 
 from typing import Literal
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -47,6 +48,21 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pad_id: int = 0
 
     @property
+    def takes_tokens(self) -> bool:
+        """The caller tokenises, with the tokenizer of the server's model."""
+        return any(tensor.holds == "ids" for tensor in self.inputs)
+
+    @property
     def declared(self) -> str:
         """The name and version that a certificate is bound to."""
         return f"{self.model}@{self.version or 'unversioned'}"
+
+
+def split_url(url: str) -> SplitResult | None:
+    """The parts of a URL that a server can be asked at; None: it is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not pair, a port past 65535
+        return None
+    return parts if usable else None
