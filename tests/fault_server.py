@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from tianti.protocols.oip import InferResponse, encode_response
+from tianti.protocols.infer import InferResponse
+from tianti.protocols.oip import encode_response
 from tianti.spec import Decision, Prediction, Reason, Tier
 
 LABEL = "lights"

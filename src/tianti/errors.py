@@ -3,7 +3,11 @@
     TiantiError                    something failed; the command line exits 1
     ├── UsageError                 wrong use: fix the call, the file or the install; exits 2
     │   ├── SpecError              ladder.yaml says something that cannot be
-    │   └── MissingExtraError      an optional dependency is not installed
+    │   ├── MissingExtraError      an optional dependency is not installed
+    │   └── UnknownModelError      a node was asked for a model or a version that it does not have
+    ├── AccessError                a caller of a node is not known, or may not do this
+    ├── OverloadError              a node has more work than it can do in time: later, or elsewhere
+    │   └── QuotaError             this caller has had its share
     ├── DataError                  rows that cannot be read or cannot be used
     ├── StoreError                 the workspace or the store cannot be written or read
     ├── PackageError               a model package or release is malformed or unknown
@@ -39,6 +43,30 @@ class SpecError(UsageError):
 
 class MissingExtraError(UsageError):
     """An optional dependency is not installed; the message holds the pip line."""
+
+
+class UnknownModelError(UsageError):
+    """A node was asked for a model, a version or a label that it does not have."""
+
+
+class AccessError(TiantiError):
+    """A caller of a node is not known (`known` False), or is, and may not do this."""
+
+    def __init__(self, message: str, known: bool) -> None:
+        super().__init__(message)
+        self.known = known
+
+
+class OverloadError(TiantiError):
+    """A node has more work than it can do in time; another try is worth it after `retry_after_s`."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaError(OverloadError):
+    """This caller has had its share; others are served."""
 
 
 class DataError(TiantiError):

@@ -21,7 +21,7 @@ from tests.fault_server import (
 )
 from tianti.device import Ladder, load
 from tianti.package import Release
-from tianti.protocols.oip import MAX_BODY_BYTES
+from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.runtimes.remote import RemoteRung
 from tianti.serving.local import local_node
 from tianti.spec import Prediction, Reason, Tier

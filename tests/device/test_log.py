@@ -9,7 +9,7 @@ import pytest
 from tianti.device import load
 from tianti.errors import UsageError
 from tianti.package import Release
-from tianti.protocols.oip import InferRequest
+from tianti.protocols.infer import InferRequest
 from tianti.router import Journal, Node, connect
 from tianti.serving.desk import Desk
 from tianti.serving.local import local_node

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tianti.errors import UsageError
 from tianti.protocols import oip
-from tianti.protocols.oip import InferRequest, InferResponse
+from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.spec import Decision, Prediction, Reason, Said, Tier
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -16,7 +16,7 @@ import msgspec
 from tests.router.virtual import answer_of, now_s, run
 from tianti.errors import DeadlineError, UpstreamError
 from tianti.package import Release
-from tianti.protocols.oip import InferRequest
+from tianti.protocols.infer import InferRequest
 from tianti.router import Node, Policy, Upstream
 from tianti.serving.desk import Desk
 from tianti.spec import Level, Prediction, Request, Tested, Tier

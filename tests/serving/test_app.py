@@ -14,7 +14,7 @@ from tests.tiny_release import make_release
 from tianti.errors import RunError
 from tianti.package import Release
 from tianti.protocols import oip
-from tianti.protocols.oip import InferRequest
+from tianti.protocols.infer import MAX_BODY_BYTES, InferRequest
 from tianti.router import Node
 from tianti.serving.app import make_app
 from tianti.serving.desk import Desk
@@ -135,7 +135,7 @@ def test_what_is_wanted_is_what_is_sent(cloud: Client) -> None:
         ("GET", "/v2/models/other/ready", None, 404, "unknown model 'other'"),
         ("GET", "/v1/models/tiny", None, 404, "Not Found"),
         ("GET", "/v2/models/tiny/infer", None, 405, "Method Not Allowed"),
-        ("POST", "/v2/models/tiny/infer", b" " * (oip.MAX_BODY_BYTES + 1), 413, "at most 8000000 bytes"),
+        ("POST", "/v2/models/tiny/infer", b" " * (MAX_BODY_BYTES + 1), 413, "at most 8000000 bytes"),
     ],
 )
 def test_errors_are_json_with_their_status(

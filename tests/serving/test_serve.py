@@ -18,6 +18,7 @@ from tianti.device import load
 from tianti.errors import PackageError, UsageError
 from tianti.package import Release
 from tianti.protocols import oip
+from tianti.protocols.infer import InferRequest
 from tianti.router import Node
 from tianti.serving import serve
 from tianti.serving.local import local_node
@@ -140,7 +141,7 @@ def test_the_decision_log_of_a_node_is_whole_when_it_was_told_to_stop(release: R
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
-        body = oip.encode_request(oip.InferRequest(texts=("lamp", "nonsense")))
+        body = oip.encode_request(InferRequest(texts=("lamp", "nonsense")))
         with httpx2.Client(trust_env=False) as client:
             assert client.post(f"{url}/v2/models/tiny/infer", content=body).status_code == 200
         process.send_signal(signal.SIGTERM)

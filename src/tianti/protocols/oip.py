@@ -2,25 +2,21 @@
 
 Sections in comments are those of the specification, `inference_rest.md` of kserve/open-inference-protocol (2.0).
 A batch of n texts is one BYTES tensor `text` [n]; a release's id is the protocol's model version. `release`, `point`,
-`passed_by` (the tier that was not sure enough), `deadline_ms` and `audit` (the cloud is to answer) are request
-parameters.
+`passed_by` (the tier that was not sure enough), `deadline_ms`, `audit` (the cloud is to answer), `priority` and
+`private` are request parameters.
 
 Not here: sockets, HTTP statuses (`serving`, `runtimes.remote`); binary tensors.
 Invariant: what is malformed is a UsageError that says what was expected; what is decoded is within the limits below.
 """
 
-import math
 from itertools import chain
 from typing import Any
 
 import msgspec
 
 from tianti.errors import UsageError
-from tianti.spec import Decision, Prediction, Tier
-
-MAX_BODY_BYTES = 8_000_000
-MAX_BATCH = 64
-MAX_TEXT_CHARS = 1_000_000  # one such text fits a body, however JSON escapes it
+from tianti.protocols.infer import InferRequest, InferResponse, check_request
+from tianti.spec import Decision, Prediction, Priority, Tier
 
 _SHOWN_ERROR = 200  # characters; some servers quote the whole request
 _DATATYPES = {
@@ -34,28 +30,6 @@ _DATATYPES = {
 }
 OUTPUTS = tuple(_DATATYPES)
 """Output tensors: all [n], but `scores` [n, k] and its columns' names, `labels` [k]. A decision is JSON text."""
-
-
-class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Texts to answer; None: the answering node chooses. `outputs` names the tensors wanted, () all of them."""
-
-    texts: tuple[str, ...]
-    release: str | None = None
-    point: float | None = None
-    passed_by: Tier | None = None
-    deadline_ms: float | None = None
-    audit: bool = False
-    id: str | None = None
-    outputs: tuple[str, ...] = ()
-
-
-class InferResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Predictions in the order of the texts; `release` is the one that the node answered with."""
-
-    model: str
-    release: str
-    predictions: tuple[Prediction, ...]
-    id: str | None = None
 
 
 class _Input(msgspec.Struct):  # "Request Input"
@@ -75,6 +49,8 @@ class _Parameters(msgspec.Struct, omit_defaults=True):
     passed_by: Tier | None = None
     deadline_ms: float | None = None
     audit: bool = False
+    priority: Priority = Priority.INTERACTIVE
+    private: bool = False
 
 
 class _Request(msgspec.Struct, omit_defaults=True):  # "Inference Request JSON Object"
@@ -140,19 +116,19 @@ def decode_request(body: bytes) -> InferRequest:
     parameters, outputs = found.parameters, tuple(wanted.name for wanted in found.outputs)
     if unknown := sorted(set(outputs) - set(OUTPUTS)):
         raise UsageError(f"outputs: expected some of {', '.join(OUTPUTS)}; got {', '.join(unknown)}")
-    if parameters.point is not None and not 0.0 < parameters.point < 1.0:
-        raise UsageError(f"parameters.point: expected an alpha between 0 and 1, got {parameters.point}")
-    if parameters.deadline_ms is not None and not 0.0 < parameters.deadline_ms < math.inf:
-        raise UsageError(f"parameters.deadline_ms: expected milliseconds above 0, got {parameters.deadline_ms}")
-    return InferRequest(
-        texts=_texts(found.inputs),
-        release=parameters.release,
-        point=parameters.point,
-        passed_by=parameters.passed_by,
-        deadline_ms=parameters.deadline_ms,
-        audit=parameters.audit,
-        id=found.id,
-        outputs=outputs,
+    return check_request(
+        InferRequest(
+            texts=_texts(found.inputs),
+            release=parameters.release,
+            point=parameters.point,
+            passed_by=parameters.passed_by,
+            deadline_ms=parameters.deadline_ms,
+            audit=parameters.audit,
+            priority=parameters.priority,
+            private=parameters.private,
+            id=found.id,
+            outputs=outputs,
+        )
     )
 
 
@@ -163,11 +139,6 @@ def _texts(inputs: list[_Input]) -> tuple[str, ...]:
     if tensor.datatype != "BYTES" or tensor.shape != [len(tensor.data)]:
         got = f"{tensor.datatype} {tensor.shape}"
         raise UsageError(f"input text: expected BYTES [{len(tensor.data)}] for its {len(tensor.data)} texts, got {got}")
-    if not 1 <= len(tensor.data) <= MAX_BATCH:
-        raise UsageError(f"input text: expected 1 to {MAX_BATCH} texts, got {len(tensor.data)}; send several requests")
-    longest = max(map(len, tensor.data))
-    if longest > MAX_TEXT_CHARS:
-        raise UsageError(f"input text: expected at most {MAX_TEXT_CHARS} characters, got {longest}; cut the text")
     return tuple(tensor.data)
 
 

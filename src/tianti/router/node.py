@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from tianti.certificate import NEVER, UNUSABLE, read
 from tianti.errors import RunError, UsageError
 from tianti.package import Release, check_binding, verify_package
-from tianti.protocols.oip import MAX_TEXT_CHARS
+from tianti.protocols.infer import MAX_TEXT_CHARS
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude, good_here
 from tianti.router.control import Control, Policy
 from tianti.router.policy import bind_point, choose_point, threshold_of

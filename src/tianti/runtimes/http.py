@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Mapping
 
 from tianti.errors import DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
-from tianti.protocols.oip import MAX_BODY_BYTES, decode_error
+from tianti.protocols.infer import MAX_BODY_BYTES
+from tianti.protocols.oip import decode_error
 from tianti.spec.endpoint import split_url
 
 PROBE_TIMEOUT_S = 1.0

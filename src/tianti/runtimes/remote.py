@@ -10,7 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from tianti.errors import UpstreamError, UsageError
-from tianti.protocols.oip import InferRequest, decode_response, encode_request
+from tianti.protocols.infer import InferRequest
+from tianti.protocols.oip import decode_response, encode_request
 from tianti.runtimes.http import Connection
 from tianti.spec import Prediction, Request
 
@@ -42,6 +43,8 @@ class RemoteRung:
                 passed_by=request.passed_by,
                 deadline_ms=request.deadline_ms,
                 audit=request.audit,
+                priority=request.priority,
+                private=request.private,
             )
         )
         content = await self._connection.call(self._path, remaining_s, body)

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from tianti.errors import DeadlineError, TiantiError, UsageError
 from tianti.protocols import oip
+from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.protocols.oip_tensors import INDEX_PATH, encode_index
 from tianti.serving.desk import Desk
 
@@ -109,8 +110,8 @@ async def _read_body(request: Request) -> bytes:
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > oip.MAX_BODY_BYTES:
-            raise HTTPException(413, f"expected a body of at most {oip.MAX_BODY_BYTES} bytes; send smaller batches")
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"expected a body of at most {MAX_BODY_BYTES} bytes; send smaller batches")
     return bytes(body)
 
 

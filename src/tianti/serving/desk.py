@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tianti.errors import DeadlineError, RunError, UsageError
-from tianti.protocols.oip import InferRequest, InferResponse
+from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.router import Answer, Auditor, Journal, Node, Status, Upstream, follow
 from tianti.spec import Prediction, Request
 

@@ -2,7 +2,7 @@
 
 from tianti.spec.certificate import Certificate, GroupRisk, Level, Risk, ScoreHead, Tested, Usual
 from tianti.spec.endpoint import Endpoint, EndpointInput
-from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Reason, Request, Role, Said, Tier
+from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Priority, Reason, Request, Role, Said, Tier
 from tianti.spec.units import percent
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "GroupRisk",
     "Level",
     "Prediction",
+    "Priority",
     "Reason",
     "Request",
     "Risk",

@@ -30,6 +30,13 @@ class Role(StrEnum):
     TEST = "test"  # read once, at the end
 
 
+class Priority(StrEnum):
+    """Who is served first where not all can be; audits come after both."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
 class Reason(StrEnum):
     """Why the answer comes from where it comes."""
 
@@ -99,7 +106,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `release` and `point` are chosen on the entry node and travel; a higher node may be stricter, never laxer.
     `passed_by` is the tier below that was not sure enough; None: nobody has answered it before. `audit`: the cloud is
-    to answer, whatever a lower tier thinks.
+    to answer, whatever a lower tier thinks. `private`: no node keeps anything of it after the answer.
     """
 
     text: str
@@ -108,3 +115,5 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     passed_by: Tier | None = None
     deadline_ms: float = 500.0
     audit: bool = False
+    priority: Priority = Priority.INTERACTIVE
+    private: bool = False
