@@ -51,7 +51,7 @@ def cells(ladder: Ladder, text: str) -> list[str]:
 
 def measure(ladder: Ladder, text: str) -> tuple[list[float], list[float]]:
     """Microseconds of the engine inside each call, and of all the rest of it."""
-    runtime = ladder._node._runtime
+    runtime = ladder._node.runtime
     run, bare, added, took = runtime.run, [], [], [0.0]
 
     def timed(given: str) -> object:

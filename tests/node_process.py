@@ -9,11 +9,12 @@ from tianti.spec import Tier
 _CODE = """
 import sys
 from pathlib import Path
-from tianti.serving import serve
+from tianti.serving import Settings, serve
 from tianti.spec import Tier
 
 tier, release, port, *upstreams = sys.argv[1:]
-serve(Tier(tier), [Path(release)], upstreams, port=int(port), on_ready=lambda url: print(url, flush=True))
+settings = Settings(tier=Tier(tier), releases=(Path(release),), upstreams=tuple(upstreams), port=int(port))
+serve(settings, lambda url: print(url, flush=True))
 print("stopped", flush=True)
 """
 

@@ -12,6 +12,8 @@ from tianti.package import Release
 from tianti.protocols.infer import InferRequest
 from tianti.router import Journal, Node, connect
 from tianti.serving.desk import Desk
+from tianti.serving.engine import Engine
+from tianti.serving.lane import Lane
 from tianti.serving.local import local_node
 from tianti.spec import Prediction, Reason, Tier
 from tianti.spec.logged import Logged
@@ -64,12 +66,16 @@ def test_a_node_logs_what_enters_there_and_not_what_comes_from_below(release: Re
 
     async def ask(cloud: str) -> tuple[Prediction, ...]:
         (ways,) = connect([cloud], [release])
-        desk = Desk([Node(release, Tier.EDGE, ways)], ways, journal)
+        engine = Engine()
+        desk = Desk(Lane(Node(release, Tier.EDGE, ways)), engine, journal)
         below = InferRequest(texts=("lantern",), release=release.id, point=0.01, passed_by=Tier.DEVICE)
-        await desk.infer(below)
-        entered = await desk.infer(InferRequest(texts=("lantern", "luminaire")))
+        await desk.infer(below, known=True)
+        entered = await desk.infer(InferRequest(texts=("lantern", "luminaire")), known=True)
         await desk.aclose()
-        return entered.predictions
+        for way in ways:
+            await way.aclose()
+        engine.close()
+        return entered
 
     with local_node(Tier.CLOUD, release.folder) as cloud:
         answers = asyncio.run(ask(cloud))

@@ -18,7 +18,10 @@ from tianti.errors import DeadlineError, UpstreamError
 from tianti.package import Release
 from tianti.protocols.infer import InferRequest
 from tianti.router import Node, Policy, Upstream
+from tianti.serving.costs import Costs
 from tianti.serving.desk import Desk
+from tianti.serving.engine import Engine
+from tianti.serving.lane import Lane
 from tianti.spec import Level, Prediction, Request, Tested, Tier
 
 DEADLINE_S = 0.5
@@ -27,6 +30,8 @@ POINTS = {0.005: 0.95, 0.01: 0.9, 0.02: 0.5}
 NOT_CERTIFIED = 0.05
 TEXTS = {"sure": "lamp lamp lamp", "middling": "lamp of some kind", "unsure": "lantern"}
 """Scored .99, .57 and 0 once each has got a number behind it."""
+COSTS = Costs([1], [8], [[0.001]])
+"""Of the device's model; nothing, in virtual time."""
 LABEL = "lights"
 """What the cloud says to all of them."""
 
@@ -155,14 +160,14 @@ class Entry:
         self.upstream = Upstream(self.line, clock, jitter or self.rng.random)
         policy = policy or Policy(laxest=0.02, audits=0.0)
         self.node = Node(release, Tier.DEVICE, [self.upstream], clock, policy)
-        self.desk = Desk([self.node], [self.upstream])
+        self.desk = Desk(Lane(self.node, COSTS), Engine(now_s))
         self.seen: list[Seen] = []
         self._numbers = itertools.count()
 
     async def predict(self, text: str) -> None:
         came_s = now_s()
-        response = await self.desk.infer(InferRequest(texts=(text,), deadline_ms=DEADLINE_S * 1e3))
-        self.seen.append(Seen(text, came_s, now_s() - came_s, response.predictions[0]))
+        (answer,) = await self.desk.infer(InferRequest(texts=(text,), deadline_ms=DEADLINE_S * 1e3), known=True)
+        self.seen.append(Seen(text, came_s, now_s() - came_s, answer))
 
     async def live(
         self,
@@ -179,6 +184,7 @@ class Entry:
                 group.create_task(self.predict(f"{kind} n{next(self._numbers)}"))
                 await asyncio.sleep(1 / per_s(now_s()) if beat else self.rng.expovariate(per_s(now_s())))
         await self.desk.aclose()
+        await self.upstream.aclose()
 
 
 def live(

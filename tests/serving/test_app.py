@@ -16,17 +16,18 @@ from tianti.package import Release
 from tianti.protocols import oip
 from tianti.protocols.infer import MAX_BODY_BYTES, InferRequest
 from tianti.router import Node
-from tianti.serving.app import make_app
-from tianti.serving.desk import Desk
+from tianti.serving import Settings
+from tianti.serving.build import Site
+from tianti.serving.lane import Job, Lane
 from tianti.spec import Prediction, Reason, Tier
 
 
 class Client:
-    """Asks an app in this process, on an event loop of its own."""
+    """Asks a node in this process, on an event loop of its own."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._transport = httpx2.ASGITransport(make_app(desk), raise_app_exceptions=False)
+    def __init__(self, settings: Settings) -> None:
+        self.site = Site(settings)
+        self._transport = httpx2.ASGITransport(self.site.app, raise_app_exceptions=False)
         self._runner = asyncio.Runner()
 
     def send(self, method: str, path: str, **rest: Any) -> httpx2.Response:
@@ -35,6 +36,26 @@ class Client:
                 return await client.request(method, path, **rest)
 
         return self._runner.run(one())
+
+    def start(self, method: str, path: str, **rest: Any) -> asyncio.Task[httpx2.Response]:
+        """Send a request, and let it get as far as the engine."""
+
+        async def one() -> httpx2.Response:
+            async with httpx2.AsyncClient(transport=self._transport, base_url="http://node") as client:
+                return await client.request(method, path, **rest)
+
+        async def begin() -> asyncio.Task[httpx2.Response]:
+            task = asyncio.create_task(one())
+            await asyncio.sleep(0.02)
+            return task
+
+        return self._runner.run(begin())
+
+    def finish(self, task: asyncio.Task[httpx2.Response]) -> httpx2.Response:
+        async def wait() -> httpx2.Response:
+            return await task
+
+        return self._runner.run(wait())
 
     def get(self, path: str) -> Any:
         response = self.send("GET", path)
@@ -47,12 +68,16 @@ class Client:
         return oip.decode_response(response.content).predictions
 
     def close(self) -> None:
-        self._runner.run(self._desk.aclose())
+        self._runner.run(self.site.aclose())
         self._runner.close()
 
 
+def encode(*texts: str, **rest: Any) -> bytes:
+    return oip.encode_request(InferRequest(texts=texts, **rest))
+
+
 def client_of(tier: Tier, *releases: Release) -> Iterator[Client]:
-    client = Client(Desk([Node(release, tier) for release in releases], []))
+    client = Client(Settings(tier=tier, releases=tuple(release.folder for release in releases)))
     yield client
     client.close()
 
@@ -129,12 +154,12 @@ def test_what_is_wanted_is_what_is_sent(cloud: Client) -> None:
     [
         ("POST", "/v2/models/tiny/infer", b"{", 400, "not an inference request"),
         ("POST", "/v2/models/tiny/infer", b"", 400, "not an inference request"),
-        ("POST", "/v2/models/other/infer", b"{}", 404, "this node serves 'tiny'"),
-        ("POST", "/v2/models/tiny/versions/1/infer", b"{}", 404, "unknown version '1'"),
+        ("POST", "/v2/models/other/infer", b"{}", 404, "this node serves tiny"),
+        ("POST", "/v2/models/tiny/versions/9/infer", b"{}", 404, "unknown version '9'"),
         ("GET", "/v2/models/other", None, 404, "unknown model 'other'"),
         ("GET", "/v2/models/other/ready", None, 404, "unknown model 'other'"),
-        ("GET", "/v1/models/tiny", None, 404, "Not Found"),
-        ("GET", "/v2/models/tiny/infer", None, 405, "Method Not Allowed"),
+        ("GET", "/v1/models/tiny", None, 404, "nothing is at /v1/models/tiny"),
+        ("GET", "/v2/models/tiny/infer", None, 405, "GET is not for this path"),
         ("POST", "/v2/models/tiny/infer", b" " * (MAX_BODY_BYTES + 1), 413, "at most 8000000 bytes"),
     ],
 )
@@ -146,47 +171,37 @@ def test_errors_are_json_with_their_status(
     assert said in response.json()["error"]
 
 
-def test_binary_tensors_are_refused_with_the_cure(cloud: Client) -> None:
-    response = cloud.send(
-        "POST", "/v2/models/tiny/infer", headers={"Inference-Header-Content-Length": "5"}, content=b"x"
-    )
-    assert response.status_code == 400
-    assert "expected a body of JSON" in response.json()["error"]
-
-
 def test_a_bug_shows_no_trace_to_the_client(cloud: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(Node, "answer", broken)
+    monkeypatch.setattr(Node, "interpret", broken)
     response = cloud.send("POST", "/v2/models/tiny/infer", content=oip.encode_request(InferRequest(texts=("lamp",))))
     assert response.status_code == 500
     assert response.json() == {"error": "internal error; see the node's log"}
 
 
-def test_a_text_whose_deadline_passed_in_the_queue_is_not_run(
-    release: Release, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[str] = []
-    desk = Desk([Node(release, Tier.CLOUD)], [])
-    answer = Node.answer
-    monkeypatch.setattr(Node, "answer", lambda node, text: (ran.append(text), answer(node, text))[1])
-    client = Client(desk)
-    desk._engine.submit(time.sleep, 0.2)
-    content = oip.encode_request(InferRequest(texts=("lamp",), deadline_ms=50))
-    response = client.send("POST", "/v2/models/tiny/infer", content=content)
-    client.close()
+def test_a_text_whose_deadline_passed_in_the_queue_is_not_run(cloud: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[int] = []
+    run = Lane.run
+
+    def slow(lane: Lane, group: list[Job]) -> object:
+        ran.extend(len(job.text) for job in group)
+        time.sleep(0.2)
+        return run(lane, group)
+
+    monkeypatch.setattr(Lane, "run", slow)
+    monkeypatch.setattr(Lane, "expected_ms", lambda *_: 10.0)  # long enough for the thread
+    first = cloud.start("POST", "/v2/models/tiny/infer", content=encode("luminaire"))
+    late = cloud.start("POST", "/v2/models/tiny/infer", content=encode("lamp", deadline_ms=50))
+    response = cloud.finish(late)
     assert response.status_code == 504
     assert "deadline passed" in response.json()["error"]
-    assert not ran
+    assert cloud.finish(first).status_code == 200
+    assert ran == [len("luminaire")]
 
 
-def test_a_broken_model_is_an_error_with_its_name(tmp_path: Path) -> None:
+def test_a_broken_model_is_found_before_the_first_request(tmp_path: Path) -> None:
     broken = make_release(tmp_path, broken=Tier.CLOUD)
-    for client in client_of(Tier.CLOUD, broken):
-        with pytest.raises(RunError, match="finite logits"):
-            client._desk.warm_up()
-        content = oip.encode_request(InferRequest(texts=("lamp",)))
-        response = client.send("POST", "/v2/models/tiny/infer", content=content)
-        assert response.status_code == 500
-        assert broken.record.packages[Tier.CLOUD][:12] in response.json()["error"]
+    with pytest.raises(RunError, match=f"{broken.record.packages[Tier.CLOUD][:12]}.*finite logits"):
+        Site(Settings(tier=Tier.CLOUD, releases=(broken.folder,)))

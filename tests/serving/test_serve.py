@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -20,7 +21,8 @@ from tianti.package import Release
 from tianti.protocols import oip
 from tianti.protocols.infer import InferRequest
 from tianti.router import Node
-from tianti.serving import serve
+from tianti.serving import Settings, serve
+from tianti.serving.lane import Lane
 from tianti.serving.local import local_node
 from tianti.spec import Tier
 
@@ -43,29 +45,29 @@ def test_a_taken_port_is_named_with_the_cure(release: Release) -> None:
     with local_node(Tier.CLOUD, release.folder) as url:
         port = int(url.rpartition(":")[2])
         with pytest.raises(UsageError, match=rf"port {port} .*--port 0"):
-            serve(Tier.CLOUD, [release.folder], port=port)
+            serve(Settings(tier=Tier.CLOUD, releases=(release.folder,), port=port))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
 def test_a_host_that_others_reach_is_refused(release: Release, host: str) -> None:
     with pytest.raises(UsageError, match="authentication is not built yet"):
-        serve(Tier.CLOUD, [release.folder], host=host, port=0)
+        serve(Settings(tier=Tier.CLOUD, releases=(release.folder,), host=host, port=0))
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_cannot_be_is_a_wrong_use(release: Release, port: int) -> None:
     with pytest.raises(UsageError, match=f"port {port}"):
-        serve(Tier.CLOUD, [release.folder], port=port)
+        serve(Settings(tier=Tier.CLOUD, releases=(release.folder,), port=port))
 
 
 def test_releases_must_be_there_and_of_one_model(release: Release, tmp_path: Path) -> None:
     other = make_release(tmp_path, name="other")
-    with pytest.raises(UsageError, match="one name, got other, tiny"):
-        serve(Tier.CLOUD, [release.folder, other.folder], port=0)
+    with pytest.raises(UsageError, match="one model, got other, tiny"):
+        serve(Settings(tier=Tier.CLOUD, releases=(release.folder, other.folder), port=0))
     with pytest.raises(UsageError, match="at least one release"):
-        serve(Tier.CLOUD, [], port=0)
+        serve(Settings(tier=Tier.CLOUD, port=0))
     with pytest.raises(PackageError):
-        serve(Tier.CLOUD, [tmp_path], port=0)
+        serve(Settings(tier=Tier.CLOUD, releases=(tmp_path,), port=0))
 
 
 def test_a_local_node_leaves_neither_thread_nor_port(release: Release) -> None:
@@ -78,15 +80,17 @@ def test_a_local_node_leaves_neither_thread_nor_port(release: Release) -> None:
 
 
 def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Node.answer
+    interpret = Node.interpret
 
-    def slow(node: Node, text: str) -> object:
+    def slow(node: Node, *given: Any) -> object:
         if node.tier is Tier.CLOUD:
             time.sleep(1.0)
-        return answer(node, text)
+        return interpret(node, *given)
+
+    monkeypatch.setattr(Lane, "expected_ms", lambda *_: 1000.0)  # as a model that is slow would be measured
 
     with local_node(Tier.CLOUD, release.folder) as url, load(release.folder, upstream=url, deadline_ms=5000) as ladder:
-        monkeypatch.setattr(Node, "answer", slow)
+        monkeypatch.setattr(Node, "interpret", slow)
         asking = threading.Thread(target=ladder.predict, args=("luminaire",))
         asking.start()
         time.sleep(0.2)
@@ -98,18 +102,18 @@ def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: p
 def test_a_request_under_way_is_answered_before_the_node_ends(
     release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer, arrived = Node.answer, threading.Event()
+    interpret, arrived = Node.interpret, threading.Event()
 
-    def slow(node: Node, text: str) -> object:
+    def slow(node: Node, *given: Any) -> object:
         if node.tier is Tier.CLOUD:
             arrived.set()
             time.sleep(0.5)
-        return answer(node, text)
+        return interpret(node, *given)
 
     with ThreadPoolExecutor(1) as pool:
         with local_node(Tier.CLOUD, release.folder) as url:
             ladder = load(release.folder, upstream=url, deadline_ms=10_000)
-            monkeypatch.setattr(Node, "answer", slow)
+            monkeypatch.setattr(Node, "interpret", slow)
             asking = pool.submit(ladder.predict, "luminaire")
             assert arrived.wait(5)
         assert asking.result().tier is Tier.CLOUD

@@ -59,7 +59,12 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
 
 @click.command("serve")
 @click.option("--tier", "-t", type=click.Choice([tier.value for tier in TIERS]), required=True)
-@click.option("--release", "-r", multiple=True, default=["latest"], show_default=True, help="Newest first; repeatable.")
+@click.option("--release", "-r", multiple=True, help="Newest first; repeatable.  [default: latest]")
+@click.option(
+    "--models",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that says which releases of which models are served; read again when it changes.",
+)
 @click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", "-p", type=int, default=8080, show_default=True, help="0 takes a free one.")
@@ -75,9 +80,11 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
     help="Append a line for each answer: scores, times, who answered (`tianti replay`). No text, no label.",
 )
 @click.option("--log-texts", is_flag=True, help="Write the texts to --log too: raw, as they came, on this disk.")
+@click.option("--memory", help="What the files of all loaded models may come to, such as 500 MB.  [default: no limit]")
 def serve_command(
     tier: str,
     release: tuple[str, ...],
+    models: Path | None,
     upstream: tuple[str, ...],
     host: str,
     port: int,
@@ -87,6 +94,7 @@ def serve_command(
     audits: float,
     log: Path | None,
     log_texts: bool,
+    memory: str | None,
 ) -> None:
     """Run one node: Open Inference Protocol v2 over HTTP.
 
@@ -95,20 +103,23 @@ def serve_command(
     """
     from tianti.package import find_release
     from tianti.router import Policy
-    from tianti.serving import serve
+    from tianti.serving import Settings, serve
+    from tianti.spec.units import size_bytes
 
-    folders = [find_release(name, releases_folder()) for name in release]
-    serve(
-        Tier(tier),
-        folders,
-        upstreams=list(upstream),
+    folders = () if models is not None else release or ("latest",)
+    settings = Settings(
+        tier=Tier(tier),
+        releases=tuple(find_release(name, releases_folder()) for name in folders),
+        models=models,
+        upstreams=upstream,
         host=host,
         port=port,
-        on_ready=lambda url: click.echo(f"{tier} ready on {url}"),
         policy=Policy(point=point, laxest=laxest, per_day=per_day, audits=audits),
         log=log,
         log_texts=log_texts,
+        memory_bytes=None if memory is None else size_bytes(memory, "--memory"),
     )
+    serve(settings, lambda url: click.echo(f"{tier} ready on {url}"))
 
 
 @click.command("up")

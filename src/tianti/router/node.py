@@ -7,6 +7,9 @@ Invariant: a package is verified against its release before its first answer.
 import time
 from collections.abc import Callable, Generator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tianti.certificate import NEVER, UNUSABLE, read
 from tianti.errors import RunError, UsageError
 from tianti.package import Release, check_binding, verify_package
@@ -58,9 +61,11 @@ class Node:
         self._entering: tuple[float, float, int, Terms | None] = (0.0, 0.0, 0, None)
         self._certificate_id = sha256_bytes(canonical_json(record.certificate))
         self._head = record.heads[tier]
+        self.goldens = package.goldens
+        self.size_bytes = package.manifest.size_bytes
         self._scores = dict.fromkeys(self.labels, 0.0)
         self._out_of_scope = record.out_of_scope or ""
-        self._runtime = open_package(package)
+        self.runtime = open_package(package)
 
     def entry_terms(self, deadline_ms: float, now_s: float) -> Terms:
         """What a request is answered under that enters the ladder here: the point is this node's choice.
@@ -118,23 +123,29 @@ class Node:
         try:
             if len(text) > MAX_TEXT_CHARS:
                 raise UsageError(f"expected a text of at most {MAX_TEXT_CHARS} characters, got {len(text)}; cut it")
-            logits, tokens, unknown, truncated = self._runtime.run(text)
+            logits, tokens, unknown, truncated = self.runtime.run(text)
         except TypeError as error:  # so that a text which is one pays nothing for the check
             got = type(text).__name__ if not isinstance(text, str) else "a lone surrogate in it"
             raise UsageError(f"expected a text (str, valid Unicode), got {got}") from error
         except RunError as error:
             return error
+        return self.interpret(logits, tokens, unknown, truncated)
+
+    def interpret(self, logits: NDArray[np.float32], tokens: int, unknown: int, truncated: bool) -> Answer | RunError:
+        """What logits [labels] of the local model say of a text."""
         reading = read(self._head, logits, tokens, unknown)
         index = reading.index
         if index == UNUSABLE:
-            return RunError(f"package {self._runtime.package[:12]}: expected finite logits, got {logits[:3].tolist()}…")
+            return RunError(f"package {self.runtime.package[:12]}: expected finite logits, got {logits[:3].tolist()}…")
         label = self.labels[index] if index >= 0 else self._out_of_scope
         scores = self._scores.copy()  # quicker than a new one, whose table would grow
         scores.update(zip(self.labels, reading.probabilities.tolist(), strict=True))
-        return Answer(label, reading.score, scores, self._runtime.package, truncated, tokens, unknown)
+        return Answer(label, reading.score, scores, self.runtime.package, truncated, tokens, unknown)
 
-    def keep(self, here: Answer | RunError, terms: Terms, started_s: float) -> Prediction | None:
-        """The answer to a request that enters the ladder here, where nobody has to be asked; None: it has to `climb`.
+    def keep(
+        self, here: Answer | RunError, terms: Terms, started_s: float, *, enters: bool = True
+    ) -> Prediction | None:
+        """The answer to a request where nobody has to be asked; None: it has to `climb`.
 
         A climb comes to the same; most requests end here, and are spared its generators.
         """
@@ -142,15 +153,26 @@ class Node:
         if good is None:
             return None
         prediction = conclude(here, terms, good, (terms.tier,), self.clock() - started_s)
-        self.control.answered(prediction, here)
+        if enters:
+            self.control.answered(prediction, here)
         return prediction
 
     def climb(
-        self, here: Answer | RunError, terms: Terms, started_s: float, *, enters: bool = True
+        self,
+        here: Answer | RunError,
+        terms: Terms,
+        started_s: float,
+        *,
+        enters: bool = True,
+        ways: Sequence[Upstream] | None = None,
     ) -> Generator[Ask, Outcome, Prediction]:
-        """One request's way up from here (see `climb`); one that enters the ladder here is counted, and paid for."""
+        """One request's way up from here (see `climb`); one that enters the ladder here is counted, and paid for.
+
+        `ways`: other than the node's upstreams.
+        """
+        ways = self.upstreams if ways is None else ways
         if not enters:
-            return (yield from climb(here, terms, self.upstreams, started_s, self.clock()))
+            return (yield from climb(here, terms, ways, started_s, self.clock()))
         paid = False
 
         def pay() -> bool:
@@ -158,7 +180,7 @@ class Node:
             paid = self.control.reserve(self.clock())
             return paid
 
-        prediction = yield from climb(here, terms, self.upstreams, started_s, self.clock(), pay)
+        prediction = yield from climb(here, terms, ways, started_s, self.clock(), pay)
         if paid:
             failed = prediction.tier is self.tier and len(prediction.decision.tiers_tried) > 1
             self.control.settle(None if failed else prediction, self.clock())

@@ -2,13 +2,13 @@
 
 from tianti.errors import PackageError
 from tianti.package import ModelPackage
-from tianti.runtimes.contract import Output, Runtime
+from tianti.runtimes.contract import Encoded, Output, Runtime
 from tianti.runtimes.engine import EngineRuntime
 from tianti.runtimes.litert import LiteRtRuntime
 from tianti.runtimes.onnx import OnnxRuntime
 from tianti.runtimes.openvino import OpenVinoRuntime
 
-__all__ = ["LiteRtRuntime", "OnnxRuntime", "OpenVinoRuntime", "Output", "Runtime", "open_package"]
+__all__ = ["Encoded", "LiteRtRuntime", "OnnxRuntime", "OpenVinoRuntime", "Output", "Runtime", "open_package"]
 
 
 def open_package(package: ModelPackage) -> Runtime:

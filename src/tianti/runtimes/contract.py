@@ -19,11 +19,22 @@ class Output(NamedTuple):
     truncated: bool
 
 
+class Encoded(NamedTuple):
+    """One text as the model takes it: `ids`, special ones included, after truncation."""
+
+    ids: Sequence[int]
+    unknown: int
+    truncated: bool
+
+
 class Runtime(Protocol):
     """A package that can be run on this machine."""
 
     labels: tuple[str, ...]
     package: str  # the package's id
+    max_length: int  # tokens
+    batches: bool  # can run several texts in one call of the engine
+    length_step: int  # padded lengths are multiples of this
 
     def run(self, text: str) -> Output:
         """Run one text.
@@ -35,4 +46,20 @@ class Runtime(Protocol):
 
     def run_ids(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The logits [labels] of a text's ids, special ones included; errors as of `run`."""
+        ...
+
+    def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
+        """Texts as the model takes them."""
+        ...
+
+    def check_ids(self, ids: Sequence[int]) -> Encoded:
+        """A text that came as ids.
+
+        Raises:
+            UsageError: the model cannot take them.
+        """
+        ...
+
+    def run_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """The logits [rows, labels] of several texts' ids in one call of the engine; errors as of `run`."""
         ...

@@ -5,7 +5,6 @@ padded at its end; one engine thread; one call at a time, since an interpreter's
 """
 
 import threading
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ class LiteRtRuntime(EngineRuntime):
     """An interpreter and a tokenizer, ready to run texts."""
 
     failures = (ValueError, RuntimeError)
+    batches = False
 
     def _load(self, package: ModelPackage) -> None:
         with needs_extra("litert"):
@@ -36,13 +36,13 @@ class LiteRtRuntime(EngineRuntime):
         # of each number of tokens the length that it is padded to
         self._lengths = [next(length for length in lengths if length >= tokens) for tokens in range(longest + 1)]
         self._output = next(iter(self._runners[lengths[0]].get_output_details()))
-        self._padding = np.full((1, lengths[-1]), self._pad_id, np.int32)
         self._lock = threading.Lock()
 
-    def _infer(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        length = self._lengths[len(ids)]
-        padded = self._padding[:, :length].copy()
-        padded[0, : len(ids)] = ids
+    def _infer(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        tokens = ids.shape[1]
+        length = self._lengths[tokens]
+        padded = np.full((1, length), self._padding, np.int32)
+        padded[:, :tokens] = ids
         with self._lock:
-            logits: NDArray[np.float32] = self._runners[length](**{INPUT: padded})[self._output][0]
+            logits: NDArray[np.float32] = self._runners[length](**{INPUT: padded})[self._output]
         return logits

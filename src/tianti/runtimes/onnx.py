@@ -1,10 +1,8 @@
 """Run a package with ONNX Runtime.
 
-Not here: reading the score (`certificate.score`) or choosing a tier (`router`). One text a call: int8 activations are
-scaled over the whole batch, so an answer must not depend on its batch mates. Invariant: one engine thread per session.
+Not here: reading the score (`certificate.score`) or choosing a tier (`router`); whether several texts may share a call,
+since int8 activations are scaled over the whole batch (`serving`). Invariant: one engine thread per session.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +24,8 @@ class OnnxRuntime(EngineRuntime):
             str(package.model_path), options, providers=_local_providers(onnxruntime.get_available_providers())
         )
 
-    def _infer(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(None, {"input_ids": np.array([ids], dtype=np.int64)})[0][0]
+    def _infer(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._session.run(None, {"input_ids": ids})[0]
         return logits
 
 

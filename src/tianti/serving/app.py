@@ -1,134 +1,221 @@
-"""The ASGI app of one node: Open Inference Protocol v2 over REST, and health for an orchestrator.
+"""The ASGI app of one node: any ASGI server can run it, and Ray Serve can be its ingress.
 
-    POST /v2/models/{name}[/versions/{release}]/infer     GET …/ready     GET /v2/models/{name}[/versions/{release}]
-    POST /v2/repository/index
-    GET  /v2   /v2/health/live   /v2/health/ready   /livez   /readyz   /status
-
-Not here: the bytes' layout (`protocols.oip`), answering (`desk`), sockets (`serve`).
-Invariants: every body is JSON, an error's is {"error": …} without a stack trace; no body is read past its limit.
+It reads a request whole, finds its route, lets the dialect answer, and sends that. No framework: at ten thousand small
+answers a second one would cost as much as the model.
+Not here: what routes mean (the dialects), answering (`models`), sockets (`serve`).
+Invariants: an error never shows a stack trace; no body is read past its limit; a request whose caller has left is
+given up, and what it had under way with it.
 """
 
-import importlib.metadata
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
 
-import msgspec
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from tianti.errors import DeadlineError, TiantiError, UsageError
-from tianti.protocols import oip
+from tianti.errors import (
+    AccessError,
+    DeadlineError,
+    OverloadError,
+    QuotaError,
+    TiantiError,
+    UnknownModelError,
+    UsageError,
+)
 from tianti.protocols.infer import MAX_BODY_BYTES
-from tianti.protocols.oip_tensors import INDEX_PATH, encode_index
-from tianti.serving.desk import Desk
+from tianti.protocols.oip import encode_error
+from tianti.serving.http import Call, Reply, Route, Routes
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_WATCH_S = 0.02  # how often requests are looked for that have become old enough to watch their callers
+_log = logging.getLogger("tianti")
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (UnknownModelError, 404),
+    (UsageError, 400),
+    (QuotaError, 429),
+    (OverloadError, 503),
+    (DeadlineError, 504),
+)
 
 
-def make_app(desk: Desk) -> Starlette:
-    """The app; it closes the desk when it shuts down."""
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        yield
-        await desk.aclose()
-
-    handlers = _Handlers(desk)
-    model = "/v2/models/{name}"
-    version = f"{model}/versions/{{release}}"
-    routes = [
-        Route("/v2", _server_metadata),
-        Route("/status", handlers.status),
-        Route(INDEX_PATH, handlers.index, methods=["POST"]),
-        *(Route(path, _health) for path in ("/v2/health/live", "/v2/health/ready", "/livez", "/readyz")),
-        *(Route(path, handlers.model_metadata) for path in (model, version)),
-        *(Route(f"{path}/ready", handlers.model_ready) for path in (model, version)),
-        *(Route(f"{path}/infer", handlers.infer, methods=["POST"]) for path in (model, version)),
-    ]
-    return Starlette(
-        routes=routes,
-        lifespan=lifespan,
-        exception_handlers={HTTPException: _refused, TiantiError: _failed, Exception: _broken},
-    )
+async def _nothing() -> None:
+    """What is done where there is nothing to do."""
 
 
-class _Handlers:
-    """The routes that need the desk."""
+class App:
+    """Calls the routes; `on_startup` runs before the first request, `on_shutdown` after the last.
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    `closing`: every connection is closed after its next answer.
+    """
 
-    async def infer(self, request: Request) -> Response:
-        release = self._release(request)
-        asked = oip.decode_request(await _read_body(request))
-        if release is not None:  # the path names the version: it wins, as the more explicit one
-            asked = msgspec.structs.replace(asked, release=release)
-        return _json(oip.encode_response(await self._desk.infer(asked), asked.outputs))
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        on_startup: Callable[[], Awaitable[None]] = _nothing,
+        on_shutdown: Callable[[], Awaitable[None]] = _nothing,
+    ) -> None:
+        self.closing = False
+        self._routes = Routes(routes)
+        self._on_startup, self._on_shutdown = on_startup, on_shutdown
+        self._watch = _Watch()
 
-    async def status(self, _request: Request) -> Response:
-        return _json(msgspec.json.encode(self._desk.status()))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection, as the ASGI specification (3.0, "HTTP Connection Scope", "Lifespan") has it."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            raise NotImplementedError(f"ASGI scope {scope['type']!r}")
 
-    async def index(self, _request: Request) -> Response:
-        return _json(encode_index(self._desk.model, self._desk.releases))
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._on_startup()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._on_shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
 
-    async def model_metadata(self, request: Request) -> Response:
-        labels = self._desk.labels(self._release(request))
-        return _json(oip.encode_model_metadata(self._desk.model, self._desk.releases, labels))
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        watched = self._watch.begin(receive)
+        try:
+            reply = await self._reply(scope, receive, watched)
+            if reply is None:
+                return
+            headers = [
+                (b"content-type", reply.media_type),
+                (b"content-length", b"%d" % len(reply.body)),
+                *reply.headers,
+            ]
+            if self.closing:
+                headers.append((b"connection", b"close"))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            body = b"" if scope["method"] == "HEAD" else reply.body
+            await send({"type": "http.response.body", "body": body})
+        except asyncio.CancelledError:
+            if not watched.left:
+                raise  # the server is being stopped
+        finally:
+            self._watch.end(watched)
 
-    async def model_ready(self, request: Request) -> Response:
-        self._release(request)
-        return _json(oip.encode_model_ready(self._desk.model))
-
-    def _release(self, request: Request) -> str | None:
-        """The release in the path, if there is one; what the path names must be here (404 otherwise)."""
-        name, release = request.path_params["name"], request.path_params.get("release")
-        if name != self._desk.model:
-            raise HTTPException(404, f"unknown model {name!r}; this node serves {self._desk.model!r}")
-        if release is not None and release not in self._desk.releases:
-            known = ", ".join(self._desk.releases)
-            raise HTTPException(404, f"unknown version {release!r} of {name!r}; expected a release: {known}")
-        return release
-
-
-async def _server_metadata(_request: Request) -> Response:
-    try:
-        version = importlib.metadata.version("tianti")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        version = "source"
-    return _json(oip.encode_server_metadata(version))
-
-
-async def _health(_request: Request) -> Response:
-    """Live and ready are one: the socket is opened after every model has run once."""
-    return _json(oip.encode_server_health())
-
-
-async def _read_body(request: Request) -> bytes:
-    if "inference-header-content-length" in request.headers:
-        raise UsageError("expected a body of JSON, got binary tensors; switch the client's binary data off")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"expected a body of at most {MAX_BODY_BYTES} bytes; send smaller batches")
-    return bytes(body)
-
-
-async def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _json(oip.encode_error(error.detail), error.status_code)
-
-
-async def _failed(_request: Request, error: Exception) -> Response:
-    status = 400 if isinstance(error, UsageError) else 504 if isinstance(error, DeadlineError) else 500
-    return _json(oip.encode_error(str(error)), status)
-
-
-async def _broken(_request: Request, _error: Exception) -> Response:
-    """A bug: the trace goes to this node's log, not to the client."""
-    return _json(oip.encode_error("internal error; see the node's log"), 500)
+    async def _reply(self, scope: Scope, receive: Receive, watched: "_Watched") -> Reply | None:
+        """None: the caller left before its body was whole."""
+        route: Route | None = None
+        try:
+            found = self._routes.find(scope["raw_path"].decode("ascii") if scope.get("raw_path") else scope["path"])
+            if found is None:
+                return Reply(encode_error(f"nothing is at {scope['path']}; see /openapi.json"), 404)
+            routes, params = found
+            method = scope["method"]
+            route = routes.get("GET" if method == "HEAD" else method)
+            if route is None:
+                allowed = ", ".join(routes).encode()
+                return Reply(encode_error(f"{method} is not for this path"), 405, headers=((b"allow", allowed),))
+            body = await _read_body(receive) if method == "POST" else b""
+            if body is None:
+                return None
+            watched.body_read = True
+            return await route.handle(Call(params, dict(scope["headers"]), body))
+        except Exception as error:
+            shown = route.show(error) if route is not None and route.show is not None else None
+            return _as_reply(error, None if shown is None else shown.body)
 
 
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
+async def _read_body(receive: Receive) -> bytes | None:
+    """None: the caller left."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        return None
+    if not message.get("more_body"):
+        body: bytes = message["body"]
+        _check_size(len(body))
+        return body
+    parts = bytearray(message["body"])
+    while message.get("more_body"):
+        _check_size(len(parts))
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts += message["body"]
+    _check_size(len(parts))
+    return bytes(parts)
+
+
+class _TooLargeError(UsageError):
+    pass
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BODY_BYTES:
+        raise _TooLargeError(f"expected a body of at most {MAX_BODY_BYTES} bytes; send smaller batches")
+
+
+def _as_reply(error: Exception, body: bytes | None) -> Reply:
+    """An error's status, the same in every dialect."""
+    if isinstance(error, _TooLargeError):
+        status = 413
+    elif isinstance(error, AccessError):
+        status = 403 if error.known else 401
+    else:
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    if not isinstance(error, TiantiError):
+        _log.error("a request failed by an error that is not its own", exc_info=error)
+        return Reply(encode_error("internal error; see the node's log"), 500)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, OverloadError):  # RFC 9110, 10.2.3: whole seconds
+        headers = ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),)
+    if status == 401:
+        headers = ((b"www-authenticate", b"Bearer"),)
+    return Reply(encode_error(str(error)) if body is None else body, status, headers=headers)
+
+
+class _Watched:
+    __slots__ = ("began_s", "body_read", "left", "receive", "task", "watcher")
+
+    def __init__(self, receive: Receive, task: "asyncio.Task[Any]", began_s: float) -> None:
+        self.receive, self.task, self.began_s = receive, task, began_s
+        self.body_read = self.left = False
+        self.watcher: asyncio.Task[None] | None = None
+
+    async def watch(self) -> None:
+        """Wait until the caller leaves; after the body nothing else can come."""
+        if (await self.receive())["type"] == "http.disconnect":
+            self.left = True
+            self.task.cancel()
+
+
+class _Watch:
+    """Notices callers that leave, of requests that take longer: for the others it would cost more than the answer."""
+
+    def __init__(self) -> None:
+        self._open: dict[_Watched, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, receive: Receive) -> _Watched:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        watched = _Watched(receive, task, time.perf_counter())
+        self._open[watched] = None
+        if self._timer is None:
+            self._timer = loop.call_later(_WATCH_S, self._look)
+        return watched
+
+    def end(self, watched: _Watched) -> None:
+        del self._open[watched]
+        if watched.watcher is not None:
+            watched.watcher.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        old_s = time.perf_counter() - _WATCH_S
+        for watched in self._open:
+            if watched.began_s > old_s:
+                break  # the others are younger
+            if watched.watcher is None and watched.body_read:
+                watched.watcher = loop.create_task(watched.watch())
+        self._timer = loop.call_later(_WATCH_S, self._look) if self._open else None

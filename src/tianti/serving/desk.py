@@ -1,17 +1,17 @@
-"""What a node answers with: its releases side by side, and the one thread that runs their models.
+"""What a node answers with: one release of one model, and the ways up from it.
 
-Not here: HTTP (`app`), routing (`router`).
-Invariants: models run in one thread, so that the event loop (health above all) stays live; a text whose deadline
-passed while it queued is not run; a request that names an unknown release is answered by the newest, `certified` false.
+Not here: HTTP (`app`), routing (`router`), which release a request is for (`models`).
+Invariant: a batch is answered whole or not at all; what is given up half-way is not run further.
 """
 
 import asyncio
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator
 
-from tianti.errors import DeadlineError, RunError, UsageError
-from tianti.protocols.infer import InferRequest, InferResponse
-from tianti.router import Answer, Auditor, Journal, Node, Status, Upstream, follow
+from tianti.errors import RunError
+from tianti.protocols.infer import InferRequest
+from tianti.router import Answer, Ask, Auditor, Journal, Outcome, Terms, follow
+from tianti.serving.engine import Engine, rank_of
+from tianti.serving.lane import Lane
 from tianti.spec import Prediction, Request
 
 DEADLINE_MS = 500.0
@@ -19,94 +19,102 @@ DEADLINE_MS = 500.0
 
 
 class Desk:
-    """Nodes of one tier and one model name, newest release first. They share the upstreams.
+    """A release, ready to answer."""
 
-    Raises:
-        UsageError: the releases are of different models.
-    """
-
-    def __init__(self, nodes: Sequence[Node], upstreams: Sequence[Upstream], journal: Journal | None = None) -> None:
-        names = sorted({node.name for node in nodes})
-        if len(names) != 1:
-            raise UsageError(f"a node serves releases of one model; expected one name, got {', '.join(names)}")
-        self.model = names[0]
-        self.releases = tuple(node.release for node in nodes)
-        self._nodes = {node.release: node for node in nodes}
-        self._auditors = {node.release: Auditor(node) for node in nodes}
-        self._newest = nodes[0]
-        self._upstreams = upstreams
+    def __init__(self, lane: Lane, engine: Engine, journal: Journal | None = None) -> None:
+        self.node = lane.node
+        self._engine = engine
+        self._lane = lane
+        self._auditor = Auditor(lane.node)
         self._journal = journal
-        self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tianti-engine")
 
-    def labels(self, release: str | None) -> tuple[str, ...]:
-        """The labels of a release, or of the newest."""
-        return (self._newest if release is None else self._nodes[release]).labels
-
-    def status(self) -> dict[str, Status]:
-        """What each release has done for requests that entered the ladder here."""
-        return {node.release: node.control.status() for node in self._nodes.values()}
-
-    def warm_up(self) -> None:
-        """Run every model once, so that the first request does not pay for it."""
-        for node in self._nodes.values():
-            if isinstance(answer := node.answer("warm up"), RunError):
-                raise answer
-
-    async def infer(self, asked: InferRequest) -> InferResponse:
-        """Answer a batch; every text has the request's deadline.
+    async def infer(self, asked: InferRequest, known: bool) -> tuple[Prediction, ...]:
+        """Answer a batch; every text has the request's deadline. `known`: this is the release that it names.
 
         Raises:
+            UsageError: token ids that the model cannot take.
+            OverloadError: there is no time for it.
             DeadlineError: the deadline passed before the model could run.
             RunError: no tier gave a usable answer to one of the texts.
         """
-        node = self._nodes.get(asked.release or self._newest.release, self._newest)
-        predictions = await asyncio.gather(*(self._predict(node, text, asked) for text in asked.texts))
-        return InferResponse(model=self.model, release=node.release, predictions=tuple(predictions), id=asked.id)
-
-    async def _predict(self, node: Node, text: str, asked: InferRequest) -> Prediction:
+        node = self.node
         started_s = node.clock()
         deadline_ms = asked.deadline_ms or DEADLINE_MS
-        known = asked.release in (None, node.release)
         enters = asked.point is None and asked.passed_by is None and not asked.audit
-        audited = enters and self._auditors[node.release].coin()
         if enters and known:
             terms = node.entry_terms(deadline_ms, started_s)
         else:
             terms = node.terms(asked.point, deadline_ms, passed_by=asked.passed_by, known=known, audit=asked.audit)
-        here = await asyncio.get_running_loop().run_in_executor(
-            self._engine, _answer, node, text, started_s + terms.deadline_s
-        )
-        steps = node.climb(here, terms, started_s, enters=enters)
-        # up goes what came: release and point are the entry node's choice
-        up = Request(
+        futures = self._submit(asked, self._engine.clock() + terms.deadline_s)
+        texts = asked.texts or (None,) * len(asked.ids)
+        try:
+            if len(futures) == 1:
+                return (await self._answer(asked, texts[0], futures[0], terms, started_s, enters),)
+            answers = (
+                self._answer(asked, text, future, terms, started_s, enters)
+                for text, future in zip(texts, futures, strict=True)
+            )
+            return tuple(await asyncio.gather(*answers))
+        finally:
+            for future in futures:
+                future.cancel()  # those that are done stay so
+
+    def _submit(self, asked: InferRequest, until_s: float) -> "list[asyncio.Future[Answer | RunError]]":
+        rank = rank_of(asked.priority, asked.audit)
+        encoded = [self.node.runtime.check_ids(ids) for ids in asked.ids]
+        futures: list[asyncio.Future[Answer | RunError]] = []
+        try:
+            futures.extend(self._engine.submit(self._lane, text, until_s, rank) for text in asked.texts)
+            futures.extend(self._engine.submit(self._lane, "", until_s, rank, row) for row in encoded)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return futures
+
+    async def _answer(
+        self,
+        asked: InferRequest,
+        text: str | None,
+        future: "asyncio.Future[Answer | RunError]",
+        terms: Terms,
+        started_s: float,
+        enters: bool,
+    ) -> Prediction:
+        """One text's answer; None: it came as token ids, which no other model understands."""
+        node = self.node
+        audited = enters and text is not None and self._auditor.coin()
+        here = await future
+        prediction = node.keep(here, terms, started_s, enters=enters)
+        if prediction is None:
+            ways = node.upstreams if text is not None else ()
+            steps = node.climb(here, terms, started_s, enters=enters, ways=ways)
+            prediction = await self._climb(asked, text or "", terms, steps)
+        if text is not None and audited:
+            await self._auditor.begin(text, prediction)
+        if enters and self._journal is not None:
+            self._journal.write(prediction, node.release, node.tier, terms.deadline_s * 1e3, text or "")
+        return prediction
+
+    async def _climb(
+        self, asked: InferRequest, text: str, terms: Terms, steps: Generator[Ask, Outcome, Prediction]
+    ) -> Prediction:
+        node = self.node
+        try:
+            ask = next(steps)
+        except StopIteration as done:
+            return done.value
+        up = Request(  # up goes what came: release and point are the entry node's choice
             text=text,
             release=asked.release or node.release,
             point=asked.point or terms.point,
             passed_by=node.tier,
             audit=asked.audit,
+            priority=asked.priority,
+            private=asked.private,
         )
-        try:
-            ask = next(steps)
-        except StopIteration as done:
-            prediction: Prediction = done.value
-        else:
-            prediction = await follow(steps, ask, up, node.upstreams, node.clock)
-        if audited:
-            await self._auditors[node.release].begin(text, prediction)
-        if enters and self._journal is not None:
-            self._journal.write(prediction, node.release, node.tier, deadline_ms, text)
-        return prediction
+        return await follow(steps, ask, up, node.upstreams, node.clock)
 
     async def aclose(self) -> None:
-        """Close what leads upward, and end the engine's thread."""
-        for auditor in self._auditors.values():
-            await auditor.aclose()
-        for upstream in self._upstreams:
-            await upstream.aclose()
-        self._engine.shutdown(cancel_futures=True)  # waits for the one text that is running
-
-
-def _answer(node: Node, text: str, deadline_s: float) -> Answer | RunError:
-    if node.clock() >= deadline_s:
-        raise DeadlineError("the deadline passed while the request waited for the model; send fewer or allow more time")
-    return node.answer(text)
+        """End the audits that are under way."""
+        await self._auditor.aclose()

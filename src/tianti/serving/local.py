@@ -14,6 +14,7 @@ from pathlib import Path
 from tianti.errors import RunError
 from tianti.package import read_release
 from tianti.serving.serve import make_server, serve
+from tianti.serving.settings import Settings
 from tianti.spec import Tier
 
 _HOST = "127.0.0.1"
@@ -29,7 +30,8 @@ def local_node(tier: Tier, release: Path, upstreams: Sequence[str] = (), port: i
         RunError: it did not begin to answer.
     """
     ready = threading.Event()
-    with make_server(tier, [release], upstreams, _HOST, port, lambda _url: ready.set()) as server:
+    settings = Settings(tier=tier, releases=(release,), upstreams=tuple(upstreams), host=_HOST, port=port)
+    with make_server(settings, lambda _url: ready.set()) as server:
         thread = threading.Thread(target=server.run, name=f"tianti-{tier}", daemon=True)
         thread.start()
         try:
@@ -59,4 +61,5 @@ def run_all(release: Path, port: int, say: Callable[[str], object]) -> None:
             url = running.enter_context(local_node(tier, release, list(above), port + offset if port else 0))
             above.appendleft(url)
             say(f"{tier:6} {url}")
-        serve(Tier.DEVICE, [release], list(above), _HOST, port, lambda url: say(f"device {url}  (Ctrl-C stops all)"))
+        settings = Settings(tier=Tier.DEVICE, releases=(release,), upstreams=tuple(above), host=_HOST, port=port)
+        serve(settings, lambda url: say(f"device {url}  (Ctrl-C stops all)"))

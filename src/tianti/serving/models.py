@@ -1,8 +1,8 @@
 """The models of one node, by name, each with its versions: what every dialect asks.
 
-Not here: HTTP and gRPC (`app`, ...), answering (`desk`).
+Not here: HTTP and gRPC (`app`, ...), answering (`desk`), which versions there should be (`catalogue`).
 Invariants: a version is one release, known by its number here and by its id everywhere; a label points to a version
-that is loaded.
+that is loaded; a request keeps the version that it began with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,43 @@ class Version(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
-class Models:
-    """Desks by the name of their model."""
+class _Model(NamedTuple):
+    versions: tuple[Version, ...]  # newest first
+    desks: Mapping[str, Desk]  # by release
 
-    def __init__(self, desks: Sequence[Desk]) -> None:
-        self._desks = {desk.model: desk for desk in desks}
+    @property
+    def newest(self) -> Desk:
+        return self.desks[self.versions[0].release]
+
+
+class Models:
+    """What is loaded; `put` and `drop` change it, between two requests."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, _Model] = {}
+        self.draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Is there something to ask, and will there be in a moment?"""
+        return bool(self._models) and not self.draining
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all models that can be asked."""
-        return tuple(self._desks)
+        return tuple(self._models)
+
+    def put(self, name: str, versions: Sequence[Version], desks: Mapping[str, Desk]) -> None:
+        """These are from now on all the versions of a model, newest first, with the desk of each."""
+        self._models[name] = _Model(tuple(versions), dict(desks))
+
+    def drop(self, name: str) -> None:
+        """A model is here no longer; what is under way is still answered."""
+        del self._models[name]
+
+    def desks(self, name: str) -> Mapping[str, Desk]:
+        """Of a model that may not be here, by release."""
+        return self._models[name].desks if name in self._models else {}
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """The versions of a model, newest first.
@@ -39,10 +66,7 @@ class Models:
         Raises:
             UnknownModelError: there is no such model here.
         """
-        releases = self._desk(name).releases
-        return tuple(
-            Version(number, release) for number, release in zip(range(len(releases), 0, -1), releases, strict=True)
-        )
+        return self._model(name).versions
 
     def find(self, name: str, version: str | None = None, label: str | None = None) -> str:
         """The id of the release that a path names: by id, by number (0: the newest) or by label; else the newest.
@@ -50,7 +74,7 @@ class Models:
         Raises:
             UnknownModelError: there is no such model, version or label here.
         """
-        versions = self.versions(name)
+        versions = self._model(name).versions
         if label is not None:
             found = next((each.release for each in versions if label in each.labels), None)
         elif version in (None, "0"):
@@ -58,35 +82,39 @@ class Models:
         else:
             found = next((each.release for each in versions if version in (each.release, str(each.number))), None)
         if found is None:
-            known = ", ".join(f"{each.number} ({each.release[:12]})" for each in versions)
-            raise UnknownModelError(f"{name}: no version {version or label!r}; expected one of {known}")
+            known = ", ".join(f"{each.number} ({', '.join((each.release[:12], *each.labels))})" for each in versions)
+            raise UnknownModelError(f"{name}: unknown version {label or version!r}; expected one of {known}")
         return found
 
     def outputs(self, name: str, release: str) -> tuple[str, ...]:
         """The labels of a release's model, in the order of `scores`."""
-        return self._desk(name).labels(release)
+        return self._model(name).desks[release].node.labels
 
     async def infer(self, name: str, asked: InferRequest) -> InferResponse:
         """Answer a batch; `asked.release` is what the caller answers under, which may be unknown here.
 
         Raises:
             UnknownModelError: there is no such model here.
+            UsageError: token ids that the model cannot take.
             OverloadError: there is no time for it, or the caller has had its share.
             DeadlineError: the deadline passed before the model could run.
             RunError: no tier gave a usable answer to one of the texts.
         """
-        return await self._desk(name).infer(asked)
+        model = self._model(name)
+        desk = model.newest if asked.release is None else model.desks.get(asked.release)
+        known = desk is not None
+        desk = desk or model.newest
+        predictions = await desk.infer(asked, known)
+        return InferResponse(model=name, release=desk.node.release, predictions=predictions, id=asked.id)
 
     def status(self) -> Mapping[str, Mapping[str, Status]]:
         """What each release of each model has done for requests that entered the ladder here."""
-        return {name: desk.status() for name, desk in self._desks.items()}
+        return {
+            name: {release: desk.node.control.status() for release, desk in model.desks.items()}
+            for name, model in self._models.items()
+        }
 
-    async def aclose(self) -> None:
-        """Close all desks."""
-        for desk in self._desks.values():
-            await desk.aclose()
-
-    def _desk(self, name: str) -> Desk:
-        if (desk := self._desks.get(name)) is None:
-            raise UnknownModelError(f"unknown model {name!r}; expected one of {', '.join(self._desks) or 'none'}")
-        return desk
+    def _model(self, name: str) -> _Model:
+        if (model := self._models.get(name)) is None:
+            raise UnknownModelError(f"unknown model {name!r}; this node serves {', '.join(self._models) or 'none'}")
+        return model

@@ -1,103 +1,57 @@
-"""Run one node: open its port, load its releases, answer until told to stop.
+"""Run one node: open its port, load its models, answer until told to stop, and then lose nothing.
 
-Not here: the routes (`app`), the answers (`desk`).
+Not here: the routes (the dialects), the answers (`desk`).
 Invariants: the port is taken before any model is loaded, so that a taken one costs nothing, and listens only after
-every model has run once; only this machine can reach a node, since nothing authenticates a caller yet.
+every model has run once; whoever had connected when the node was told to stop is answered.
 """
 
+import asyncio
 import ipaddress
 import os
+import select
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
-from pathlib import Path
 from types import FrameType
 
 from tianti.errors import UsageError, needs_extra
-from tianti.package import read_release
-from tianti.router import Journal, Node, Policy, connect
-from tianti.serving.desk import Desk
-from tianti.spec import Tier
+from tianti.serving.build import Site
+from tianti.serving.settings import Settings
 
 with needs_extra("serve"):
     import uvicorn
 
-    from tianti.serving.app import make_app
-
 _KEEP_ALIVE_S = 60  # longer than our clients keep an idle connection
-_DRAIN_S = 5  # for requests under way when told to stop
+_DRAIN_S = 30  # for requests under way when told to stop
+_GRACE_S = 0.25  # for connections that are there by then to send theirs
+_BACKLOG = 2048
 
 
-def serve(
-    tier: Tier,
-    releases: Sequence[Path],
-    upstreams: Sequence[str] = (),
-    host: str = "127.0.0.1",
-    port: int = 8080,
-    on_ready: Callable[[str], object] = lambda _url: None,
-    policy: Policy | None = None,
-    log: Path | None = None,
-    log_texts: bool = False,
-) -> None:
+def serve(settings: Settings, on_ready: Callable[[str], object] = lambda _url: None) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is under way and return.
 
     Args:
-        tier: whose model runs here.
-        releases: folders, newest first; all of one model name.
-        upstreams: URLs of higher nodes, the nearest first, or `cloud` (see `connect`).
-        host: an address of this machine only.
-        port: 0 takes a free one.
+        settings: of the node.
         on_ready: called with the node's URL once it answers.
-        policy: for requests that enter the ladder here.
-        log: a file to which one JSON line for each of their answers is appended.
-        log_texts: write their raw texts to it too.
 
     Raises:
-        UsageError: the port is taken, the host could be reached from elsewhere, the releases do not fit, or the policy,
-            or the log cannot be written.
+        UsageError: the port is taken, the host could be reached from elsewhere, the settings do not fit.
         PackageError: a release cannot be used.
+        RunError: a model does not run.
     """
-    if log_texts and log is None:
-        raise UsageError("log_texts: expected a log to write them to, got none; name it with --log FILE")
-    journal = None if log is None else Journal(log, log_texts)
-    try:
-        with make_server(tier, releases, upstreams, host, port, on_ready, policy, journal) as server:
-            server.run()
-    finally:
-        if journal is not None:
-            journal.close()
+    with make_server(settings, on_ready) as server:
+        server.run()
 
 
 @contextmanager
-def make_server(
-    tier: Tier,
-    releases: Sequence[Path],
-    upstreams: Sequence[str],
-    host: str,
-    port: int,
-    on_ready: Callable[[str], object],
-    policy: Policy | None = None,
-    journal: Journal | None = None,
-) -> "Iterator[NodeServer]":
+def make_server(settings: Settings, on_ready: Callable[[str], object]) -> "Iterator[NodeServer]":
     """A server whose port is open and whose models are loaded; raises as `serve`."""
-    with _open_port(host, port) as opened:
-        yield NodeServer(_set_desk(tier, releases, upstreams, policy, journal), opened, on_ready)
-
-
-def _set_desk(
-    tier: Tier, releases: Sequence[Path], urls: Sequence[str], policy: Policy | None, journal: Journal | None
-) -> Desk:
-    found = [read_release(folder) for folder in releases]
-    if not found:
-        raise UsageError("expected at least one release to serve, got none")
-    ways = connect(urls, found)
-    nodes = [Node(release, tier, above, policy=policy) for release, above in zip(found, ways, strict=True)]
-    desk = Desk(nodes, list(dict.fromkeys(chain.from_iterable(ways))), journal)
-    desk.warm_up()
-    return desk
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the only switch that it has: a pool fights the engine
+    with _open_port(settings.host, settings.port) as opened:
+        yield NodeServer(Site(settings), opened, on_ready)
 
 
 def _open_port(host: str, port: int) -> socket.socket:
@@ -127,17 +81,22 @@ def _open_port(host: str, port: int) -> socket.socket:
 class NodeServer(uvicorn.Server):
     """uvicorn with a port of ours, a call when it answers, and an orderly end on SIGINT and SIGTERM."""
 
-    def __init__(self, desk: Desk, opened: socket.socket, on_ready: Callable[[str], object]) -> None:
+    def __init__(self, site: Site, opened: socket.socket, on_ready: Callable[[str], object]) -> None:
         config = uvicorn.Config(
-            make_app(desk),
+            site.app,
             log_level="warning",
             access_log=False,
-            loop="asyncio",
+            ws="none",
+            interface="asgi3",
+            proxy_headers=False,
+            backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_DRAIN_S,
             server_header=False,
+            date_header=False,
         )
         super().__init__(config)
+        self._site = site
         self._opened = opened
         self._on_ready = on_ready
         host, port = opened.getsockname()[:2]
@@ -151,6 +110,20 @@ class NodeServer(uvicorn.Server):
         """Begin to listen, and say so."""
         await super().startup(sockets)
         self._on_ready(self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer whoever has connected, then end.
+
+        A connection that waits in the backlog, or whose request was not read yet, would be reset by closing. So first
+        no more are let in, then those that are there get a moment; each is closed after its next answer.
+        """
+        self._site.drain()
+        if os.name == "posix":
+            self._opened.listen(0)  # the kernel lets nobody else in
+        until_s = time.monotonic() + _GRACE_S
+        while time.monotonic() < until_s and (self.server_state.connections or _someone_waits(self._opened)):
+            await asyncio.sleep(_GRACE_S / 50)
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -168,3 +141,8 @@ class NodeServer(uvicorn.Server):
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.force_exit = self.should_exit  # the second time, do not wait for requests
         self.should_exit = True
+
+
+def _someone_waits(listening: socket.socket) -> bool:
+    """Is there a connection in the backlog?"""
+    return bool(select.select([listening], [], [], 0.0)[0])

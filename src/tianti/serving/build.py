@@ -1,0 +1,131 @@
+"""Put a node together: its engine, its models, the routes of every dialect; `make_app` for any ASGI server.
+
+Not here: sockets and signals (`serve`).
+Invariant: a node that was built has run every model once, and knows what its calls cost.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from tianti.errors import TiantiError, UsageError
+from tianti.package import Release, read_release
+from tianti.router import Journal, Node, Upstream, connect
+from tianti.serving import oip
+from tianti.serving.app import App
+from tianti.serving.catalogue import Catalogue, Wanted, read_wanted
+from tianti.serving.desk import Desk
+from tianti.serving.engine import Engine
+from tianti.serving.lane import Lane
+from tianti.serving.models import Models
+from tianti.serving.settings import Settings
+
+_LOOK_S = 0.5  # how often a models file is looked at
+_log = logging.getLogger("tianti")
+
+
+class Site:
+    """All that one process of a node is made of.
+
+    Raises:
+        UsageError: settings that do not fit, or a log that cannot be written.
+        PackageError: a release cannot be used.
+        RunError: a model does not run.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.log_texts and settings.log is None:
+            raise UsageError("log_texts: expected a log to write them to, got none; name it with --log FILE")
+        self.settings = settings
+        self.engine = Engine()
+        self.models = Models()
+        self._upstreams: dict[Upstream, None] = {}
+        self._journal = None if settings.log is None else Journal(settings.log, settings.log_texts)
+        self._catalogue = Catalogue(self.models, settings.tier, self._make_desk, settings.memory_bytes)
+        try:
+            self._catalogue.sync(self._wanted(), strict=True)
+        except BaseException:
+            self._close_files()
+            raise
+        self.app = App(oip.routes(self.models), on_startup=self.begin, on_shutdown=self.aclose)
+
+    def _wanted(self) -> dict[str, Wanted]:
+        settings = self.settings
+        if settings.models is not None:
+            if settings.releases:
+                raise UsageError("expected releases or a models file, got both")
+            return read_wanted(settings.models)
+        if not settings.releases:
+            raise UsageError("expected at least one release to serve, got none")
+        names = sorted({read_release(folder).record.name for folder in settings.releases})
+        if len(names) != 1:
+            raise UsageError(f"expected releases of one model, got {', '.join(names)}; several take a models file")
+        numbers = range(len(settings.releases), 0, -1)
+        return {names[0]: Wanted(releases=dict(zip(numbers, settings.releases, strict=True)))}
+
+    def _make_desk(self, release: Release) -> Desk:
+        settings = self.settings
+        (ways,) = connect(settings.upstreams, [release])
+        self._upstreams.update(dict.fromkeys(ways))
+        node = Node(release, settings.tier, ways, policy=settings.policy)
+        return Desk(Lane(node), self.engine, self._journal)
+
+    def drain(self) -> None:
+        """No longer ready: what comes is answered, and its connection closed."""
+        self.models.draining = self.app.closing = True
+
+    async def begin(self) -> None:
+        """Look after the models file from now on."""
+        if self.settings.models is not None:
+            self._looking = asyncio.get_running_loop().create_task(self._look(self.settings.models))
+
+    async def _look(self, path: Path) -> None:
+        seen = _signature(path)
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if (now := _signature(path)) == seen:
+                continue
+            seen = now
+            await self.reload(path)
+
+    async def reload(self, path: Path) -> None:
+        """Read the models file again; loading takes a thread, and requests go on."""
+        try:
+            wanted = read_wanted(path)
+            dropped = await asyncio.to_thread(self._catalogue.sync, wanted)
+        except TiantiError as error:
+            _log.error("the models stay as they are: %s", error)
+            return
+        for desk in dropped:
+            await desk.aclose()
+
+    async def aclose(self) -> None:
+        """Close what leads upward, and end the engine's thread."""
+        if self.settings.models is not None:
+            self._looking.cancel()
+        for name in self.models.names:
+            for desk in self.models.desks(name).values():
+                await desk.aclose()
+        for upstream in self._upstreams:
+            await upstream.aclose()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        self.engine.close()
+        if self._journal is not None:
+            self._journal.close()
+
+
+def make_app(settings: Settings) -> App:
+    """A node as an ASGI application, for a server of somebody else's; raises as `Site`."""
+    return Site(settings).app
+
+
+def _signature(path: Path) -> tuple[object, ...]:
+    """Changes when the file does, or a folder of releases that it names."""
+    try:
+        stat = path.stat()
+        folders = [each.folder for each in read_wanted(path).values() if each.folder is not None]
+        return (stat.st_mtime_ns, stat.st_size, *(folder.stat().st_mtime_ns for folder in folders))
+    except (OSError, UsageError):
+        return ()

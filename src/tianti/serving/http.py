@@ -1,0 +1,74 @@
+"""What a dialect is to the app: routes, each from one HTTP request, read whole, to one reply.
+
+Not here: sockets (`serve`), ASGI (`app`), any dialect.
+Invariant: a path belongs to one route a method.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote
+
+_PARAMETER = re.compile(r"\\{(\w+)\\}")
+
+
+class Call(NamedTuple):
+    """One HTTP request, its body read.
+
+    `params` are those of the route's path, percent-decoded; `headers` have lower-case names; `client` is the name of
+    the caller's token, or the address that it calls from.
+    """
+
+    params: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    client: str | None = None
+
+
+class Reply(NamedTuple):
+    """What is sent."""
+
+    body: bytes
+    status: int = 200
+    media_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Route(NamedTuple):
+    """Who answers at a path such as `/v2/models/{name}/infer`, where `{…}` matches anything but a slash and a colon.
+
+    `scope` is what a caller's token has to allow; None: open to everybody. `show` makes the dialect's own body of an
+    error; None: the app's.
+    """
+
+    method: str
+    path: str
+    handle: Callable[[Call], Awaitable[Reply]]
+    scope: str | None = None
+    show: Callable[[Exception], Reply] | None = None
+
+
+class Routes:
+    """Finds the route of a request: paths without parameters at once, the others by one expression each."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
+        by_path: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            by_path.setdefault(route.path, {})[route.method] = route
+        for path, methods in by_path.items():
+            if "{" in path:
+                pattern = _PARAMETER.sub(r"(?P<\1>[^/:]+)", re.escape(path))
+                self._patterns.append((re.compile(pattern), methods))
+            else:
+                self._fixed[path] = methods
+
+    def find(self, path: str) -> tuple[Mapping[str, Route], Mapping[str, str]] | None:
+        """The routes at a path by method, and the path's parameters; `path` as it came, percent-encoded."""
+        if (fixed := self._fixed.get(path)) is not None:
+            return fixed, {}
+        for pattern, methods in self._patterns:
+            if (found := pattern.fullmatch(path)) is not None:
+                return methods, {name: unquote(value) for name, value in found.groupdict().items()}
+        return None

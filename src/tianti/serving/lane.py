@@ -1,0 +1,124 @@
+"""One release's model as the engine runs it: what its texts cost, and which of them wait.
+
+Not here: when it is its turn (`engine`), which texts share a call (`grouping`).
+Invariant: texts are tokenised once; those that wait are in the order of their lengths.
+"""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from tianti.errors import RunError
+from tianti.router import Answer, Node
+from tianti.runtimes import Encoded
+from tianti.serving.costs import Costs, measure
+from tianti.serving.grouping import choose_group
+
+_TEXTS = 16  # of the package's own, to learn from
+_LEARN = 0.05  # share of the newest text in what is known of texts
+
+
+class Job:
+    """A text on its way through the engine; `order`: who is first."""
+
+    __slots__ = ("cost_ms", "encoded", "future", "lane", "order", "text", "until_s")
+
+    def __init__(
+        self,
+        lane: "Lane",
+        text: str,
+        encoded: Encoded | None,
+        order: tuple[int, int],
+        until_s: float,
+        future: "asyncio.Future[Answer | RunError]",
+    ) -> None:
+        self.lane, self.text, self.encoded, self.order = lane, text, encoded, order
+        self.until_s, self.future = until_s, future
+        self.cost_ms = lane.expected_ms(text, encoded)
+
+    def __lt__(self, other: "Job") -> bool:
+        return self.order < other.order
+
+
+class Lane:
+    """Texts for one node's model.
+
+    Raises:
+        RunError: the model does not run.
+    """
+
+    def __init__(self, node: Node, costs: Costs | None = None) -> None:
+        self.node = node
+        runtime = node.runtime
+        texts = [golden.text for golden in node.goldens()[:_TEXTS]] or ["warm up"]
+        for text in texts:
+            if isinstance(answer := node.answer(text), RunError):
+                raise answer
+        self.costs = costs or measure(runtime, texts)
+        began_s = time.perf_counter()
+        tokens = sum(len(encoded.ids) for encoded in runtime.encode_many(texts))
+        self._tokenizing_ms = (time.perf_counter() - began_s) * 1e3 / max(tokens, 1)
+        self._tokens_per_char = tokens / max(sum(map(len, texts)), 1)
+        self._lengths: list[int] = []
+        self._waiting: list[Job] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def expected_ms(self, text: str, encoded: Encoded | None) -> float:
+        """What a text costs the engine in company, before its tokens are counted, tokenising included."""
+        costs = self.costs
+        if encoded is not None:
+            return costs.call_ms(costs.most, len(encoded.ids)) / costs.most
+        tokens = int(self._tokens_per_char * len(text)) + 1
+        length = tokens if tokens < costs.longest else costs.longest
+        return costs.call_ms(costs.most, length) / costs.most + tokens * self._tokenizing_ms
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Tokenise what is not yet, and let all wait; raises what the tokenizer raises, and then none waits."""
+        fresh = [job for job in jobs if job.encoded is None]
+        for job, encoded in zip(fresh, self.node.runtime.encode_many([job.text for job in fresh]), strict=True):
+            job.encoded = encoded
+            if job.text and not encoded.truncated:
+                self._tokens_per_char += (len(encoded.ids) / len(job.text) - self._tokens_per_char) * _LEARN
+        for job in jobs:
+            assert job.encoded is not None
+            place = bisect_left(self._lengths, length := len(job.encoded.ids))
+            self._lengths.insert(place, length)
+            self._waiting.insert(place, job)
+
+    def jobs(self) -> Sequence[Job]:
+        """Those that wait."""
+        return self._waiting
+
+    def urgent(self) -> Job:
+        """Who is first of those that wait."""
+        return min(self._waiting)
+
+    def take(self, urgent: Job) -> list[Job]:
+        """The group of the next call, which `urgent` is in; it waits no longer."""
+        group = choose_group(self._lengths, self._waiting.index(urgent), self.costs)
+        taken = self._waiting[group.start : group.stop]
+        del self._waiting[group.start : group.stop], self._lengths[group.start : group.stop]
+        return taken
+
+    def drop(self, unwanted: set[Job]) -> None:
+        """Let these wait no longer."""
+        kept = [job for job in self._waiting if job not in unwanted]
+        self._lengths = [
+            length for job, length in zip(self._waiting, self._lengths, strict=True) if job not in unwanted
+        ]
+        self._waiting = kept
+
+    def run(self, group: Sequence[Job]) -> list[Answer | RunError]:
+        """The model's answers, in order; where a call with several texts fails, each is run alone."""
+        encoded = [job.encoded for job in group if job.encoded is not None]
+        try:
+            logits = self.node.runtime.run_rows([each.ids for each in encoded])
+        except RunError as error:
+            return [error] if len(group) == 1 else [self.run([job])[0] for job in group]
+        return [
+            self.node.interpret(row, len(each.ids), each.unknown, each.truncated)
+            for row, each in zip(logits, encoded, strict=True)
+        ]

@@ -1,0 +1,39 @@
+"""How one node is to run: what `tianti serve` takes, as a record that a worker process can be sent.
+
+Not here: carrying it out (`build`, `serve`).
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from tianti.router import Policy
+from tianti.spec import Tier
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one node.
+
+    Args:
+        tier: whose model runs here.
+        releases: folders, newest first; all of one model name. Or:
+        models: a file that says which releases of which models are served; it is read again when it changes.
+        upstreams: URLs of higher nodes, the nearest first, or `cloud` (see `router.connect`).
+        host: where it listens.
+        port: 0 takes a free one.
+        policy: for requests that enter the ladder here.
+        log: a file to which one JSON line for each of their answers is appended.
+        log_texts: write their raw texts to it too.
+        memory_bytes: what the files of all loaded models may come to; None: no limit.
+    """
+
+    tier: Tier
+    releases: tuple[Path, ...] = ()
+    models: Path | None = None
+    upstreams: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8080
+    policy: Policy = Policy()
+    log: Path | None = None
+    log_texts: bool = False
+    memory_bytes: int | None = None
