@@ -100,7 +100,7 @@ def test_health_and_metadata(cloud: Client, release: Release, newer: Release) ->
     for path in ("/v2/models/tiny", f"/v2/models/tiny/versions/{release.id}"):
         metadata = cloud.get(path)
         assert metadata["versions"] == [newer.id, release.id]
-        assert metadata["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+        assert metadata["inputs"][0] == {"name": "text", "datatype": "BYTES", "shape": [-1]}
         assert [output["name"] for output in metadata["outputs"]] == list(oip.OUTPUTS)
         assert cloud.get(f"{path}/ready") == {"name": "tiny", "ready": True}
     assert metadata["parameters"]["labels"] == ["lights", "music", "weather"]
@@ -158,7 +158,7 @@ def test_what_is_wanted_is_what_is_sent(cloud: Client) -> None:
         ("POST", "/v2/models/tiny/versions/9/infer", b"{}", 404, "unknown version '9'"),
         ("GET", "/v2/models/other", None, 404, "unknown model 'other'"),
         ("GET", "/v2/models/other/ready", None, 404, "unknown model 'other'"),
-        ("GET", "/v1/models/tiny", None, 404, "nothing is at /v1/models/tiny"),
+        ("GET", "/v3/models/tiny", None, 404, "nothing is at /v3/models/tiny"),
         ("GET", "/v2/models/tiny/infer", None, 405, "GET is not for this path"),
         ("POST", "/v2/models/tiny/infer", b" " * (MAX_BODY_BYTES + 1), 413, "at most 8000000 bytes"),
     ],

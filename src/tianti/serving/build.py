@@ -8,14 +8,15 @@ import asyncio
 import logging
 from pathlib import Path
 
-from tianti.errors import TiantiError, UsageError
+from tianti.errors import TiantiError, UnknownModelError, UsageError
 from tianti.package import Release, read_release
 from tianti.router import Journal, Node, Upstream, connect
-from tianti.serving import oip
+from tianti.serving import health, hosted, native, oip, openapi, tfs
 from tianti.serving.app import App
 from tianti.serving.catalogue import Catalogue, Wanted, read_wanted
 from tianti.serving.desk import Desk
 from tianti.serving.engine import Engine
+from tianti.serving.http import Route
 from tianti.serving.lane import Lane
 from tianti.serving.models import Models
 from tianti.serving.settings import Settings
@@ -40,6 +41,8 @@ class Site:
         self.engine = Engine()
         self.models = Models()
         self._upstreams: dict[Upstream, None] = {}
+        self._unloaded: set[str] = set()
+        self._syncing = asyncio.Lock()
         self._journal = None if settings.log is None else Journal(settings.log, settings.log_texts)
         self._catalogue = Catalogue(self.models, settings.tier, self._make_desk, settings.memory_bytes)
         try:
@@ -47,7 +50,18 @@ class Site:
         except BaseException:
             self._close_files()
             raise
-        self.app = App(oip.routes(self.models), on_startup=self.begin, on_shutdown=self.aclose)
+        self.app = App(self._routes(), on_startup=self.begin, on_shutdown=self.aclose)
+
+    def _routes(self) -> list[Route]:
+        models = self.models
+        routes = [
+            *hosted.routes(models),  # first: the environment may have given it any path
+            *native.routes(models),
+            *oip.routes(models, self),
+            *tfs.routes(models),
+            *health.routes(models),
+        ]
+        return [*routes, *openapi.routes(routes, oip.own_version())]
 
     def _wanted(self) -> dict[str, Wanted]:
         settings = self.settings
@@ -83,21 +97,44 @@ class Site:
         seen = _signature(path)
         while True:
             await asyncio.sleep(_LOOK_S)
-            if (now := _signature(path)) == seen:
-                continue
-            seen = now
-            await self.reload(path)
+            if (now := _signature(path)) != seen:
+                seen = now
+                await self._sync()
 
-    async def reload(self, path: Path) -> None:
-        """Read the models file again; loading takes a thread, and requests go on."""
-        try:
-            wanted = read_wanted(path)
-            dropped = await asyncio.to_thread(self._catalogue.sync, wanted)
-        except TiantiError as error:
-            _log.error("the models stay as they are: %s", error)
-            return
-        for desk in dropped:
-            await desk.aclose()
+    async def load(self, name: str) -> None:
+        """Load a model, in the versions that the settings or the models file say now.
+
+        Raises:
+            UnknownModelError: neither says anything of it.
+            UsageError: it cannot be loaded; what was loaded stays.
+        """
+        if name not in self._wanted():
+            raise UnknownModelError(f"unknown model {name!r}; expected one of {', '.join(self._wanted())}")
+        self._unloaded.discard(name)
+        await self._sync()
+        if (why := self._catalogue.failures.get(name)) is not None:
+            raise UsageError(f"{name}: {why}")
+
+    async def unload(self, name: str) -> None:
+        """Unload a model until it is loaded again; what is under way is still answered.
+
+        Raises:
+            UnknownModelError: it is not loaded.
+        """
+        self.models.versions(name)
+        self._unloaded.add(name)
+        await self._sync()
+
+    async def _sync(self) -> None:
+        """Bring what is loaded in line with what is wanted; that takes a thread, and requests go on."""
+        async with self._syncing:
+            try:
+                wanted = {name: each for name, each in self._wanted().items() if name not in self._unloaded}
+            except TiantiError as error:
+                _log.error("the models stay as they are: %s", error)
+                return
+            for desk in await asyncio.to_thread(self._catalogue.sync, wanted):
+                await desk.aclose()
 
     async def aclose(self) -> None:
         """Close what leads upward, and end the engine's thread."""

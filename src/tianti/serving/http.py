@@ -1,7 +1,7 @@
 """What a dialect is to the app: routes, each from one HTTP request, read whole, to one reply.
 
 Not here: sockets (`serve`), ASGI (`app`), any dialect.
-Invariant: a path belongs to one route a method.
+Invariant: where two routes claim a path and a method, the first has it.
 """
 
 import re
@@ -56,7 +56,7 @@ class Routes:
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
         by_path: dict[str, dict[str, Route]] = {}
         for route in routes:
-            by_path.setdefault(route.path, {})[route.method] = route
+            by_path.setdefault(route.path, {}).setdefault(route.method, route)
         for path, methods in by_path.items():
             if "{" in path:
                 pattern = _PARAMETER.sub(r"(?P<\1>[^/:]+)", re.escape(path))
