@@ -76,6 +76,14 @@ def test_every_metric_has_a_panel() -> None:
         assert any(name.startswith(family.name) for name in used), family.name
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_docs_name_every_metric_and_no_other(language: str, shown: dict[str, set[str]]) -> None:
+    page = (DEPLOY.parent / "docs" / language / "telemetry.md").read_text(encoding="utf-8")
+    named = set(NAME.findall(page))
+    histograms = {family.name for family in HISTOGRAMS}
+    assert named == {re.sub("_(bucket|sum|count)$", "", name) for name in shown} and histograms < named
+
+
 def test_the_dashboard_takes_one_data_source_that_its_reader_chooses() -> None:
     found = dashboard()
     (source,) = [each for each in found["templating"]["list"] if each["type"] == "datasource"]
