@@ -36,7 +36,7 @@ class Seen:
     def note(self, what: str, problem: str) -> None:
         self.counts[what] += 1
         if len(self.problems) < 10:
-            self.problems.append(f"{what}: {problem}")
+            self.problems.append(f"{what}: {problem}"[:300])
 
 
 @dataclass

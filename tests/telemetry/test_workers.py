@@ -1,5 +1,6 @@
 """Several real processes on one port: each tells of the whole node, and no counter ever goes back."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.telemetry.numbers import parse
+from tests.telemetry.numbers import RELEASE, parse, prediction, read
+from tianti.spec import Tier
+from tianti.telemetry.metrics import Metrics
 
 _CODE = """
 import sys
@@ -126,12 +129,19 @@ def test_one_that_ended_leaves_its_counters_and_takes_its_gauges_along(start: Ca
     assert found["tianti_in_flight",] == 1 and found["tianti_workers",] == 1
 
 
+def test_one_whose_disk_fails_tells_of_itself_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics(Tier.EDGE, tmp_path / "run", 0)
+    metrics.of("tiny", RELEASE).answered("oip", 0.003, [prediction()])
+    shutil.rmtree(tmp_path / "run")
+    assert read(metrics)[REQUESTS] == 1 == read(metrics)[REQUESTS]
+    metrics.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 def test_one_that_is_alone_knows_of_nobody_else(start: Callable[[int], Worker]) -> None:
     """The control: without the folder, a reader sees a share of the node that depends on who answers."""
-    from tests.telemetry.numbers import RELEASE, prediction, read
-    from tianti.spec import Tier
-    from tianti.telemetry.metrics import Metrics
-
     start(0).answer(30)
     alone = Metrics(Tier.EDGE)
     alone.of("tiny", RELEASE).answered("oip", 0.003, [prediction()])

@@ -4,9 +4,11 @@
 
 Not here: what is counted (`tally`).
 Invariants: what was shown is on disk, and a process that takes a dead one's place goes on from its numbers, so that no
-counter ever goes back; the gauges of a process that has stopped writing are not counted.
+counter ever goes back; the gauges of a process that has stopped writing are not counted. Where the disk fails, that is
+said once and each process tells of itself.
 """
 
+import logging
 import os
 import threading
 import time
@@ -19,6 +21,7 @@ from tianti.telemetry.tally import Snapshot, merge
 
 _EVERY_S = 1.0
 _ALIVE_S = 5.0  # since it last wrote
+_log = logging.getLogger("tianti")
 _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
@@ -36,6 +39,7 @@ class Place:
         self._path = folder / f"{number}.worker"
         self._take = take
         self._before = msgspec.structs.replace(_read(self._path), gauges={})
+        self._said = False
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tianti-metrics", daemon=True)
@@ -67,8 +71,13 @@ class Place:
             snapshot = merge([self._before, self._take()])
             snapshot.written_s = now_s
             temporary = self._path.with_suffix(".tmp")
-            temporary.write_bytes(msgspec.msgpack.encode(snapshot))
-            os.replace(temporary, self._path)  # no fsync: the folder does not outlive the run
+            try:
+                temporary.write_bytes(msgspec.msgpack.encode(snapshot))
+                os.replace(temporary, self._path)  # no fsync: the folder does not outlive the run
+            except OSError as error:
+                if not self._said:
+                    _log.warning("other processes do not see this one's metrics: %s", error)
+                self._said = True
             return snapshot
 
 
