@@ -1,5 +1,6 @@
 """What was counted is what Prometheus reads, and nothing of a text is in it."""
 
+import asyncio
 import sys
 import threading
 
@@ -7,9 +8,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
 from tests.telemetry.numbers import RELEASE, parse, prediction, read
+from tianti.errors import DeadlineError, OverloadError, QuotaError, UnknownModelError
 from tianti.spec import Priority, Reason, Tier
 from tianti.telemetry.families import COUNTERS, GAUGES, HISTOGRAMS
 from tianti.telemetry.metrics import Metrics
+from tianti.telemetry.tally import outcome_of
 
 
 @pytest.fixture
@@ -59,6 +62,21 @@ def test_what_was_not_answered_says_why(metrics: Metrics) -> None:
     assert found["tianti_abandoned_total",] == 1
     assert found["tianti_cache_total", "hit"] == 1
     assert found["tianti_request_seconds_count",] == 0  # a refusal that took no time would flatter the latency
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (QuotaError("", 1.0), "quota"),
+        (OverloadError("", 1.0), "shed"),
+        (DeadlineError(), "deadline"),
+        (asyncio.CancelledError(), "abandoned"),
+        (UnknownModelError(), "error"),
+        (ValueError(), "error"),
+    ],
+)
+def test_errors_are_outcomes(error: BaseException, outcome: str) -> None:
+    assert outcome_of(error) == outcome
 
 
 def test_gauges_are_asked_when_somebody_reads(metrics: Metrics) -> None:

@@ -24,7 +24,7 @@ class Trace(Protocol):
         ...
 
     def ran(self, arrived_s: float, began_s: float, ended_s: float, batch: int) -> None:
-        """A text waited and was run, in a batch of so many; times of `time.perf_counter`."""
+        """A text waited and was run, in a batch of so many; times of `time.perf_counter`. From any thread."""
         ...
 
     def answered(self, model: str, release: str, answers: Sequence[Prediction]) -> None:

@@ -3,15 +3,18 @@
 The library's own counters take a lock for each value, which is three times the cost (`benchmarks.telemetry_cost`), and
 cannot be added up over processes; so they are only made when somebody reads (`metrics`).
 Not here: names (`families`), files (`workers`).
-Invariants: counters only grow; one thread adds, any thread may take a snapshot; no text and no label of one is kept.
+Invariants: counters only grow; each is added to by one thread, any thread may take a snapshot; no text and no label of
+one is kept.
 """
 
+from asyncio import CancelledError
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from tianti.errors import DeadlineError, OverloadError, QuotaError
 from tianti.spec import Prediction, Priority, Tier
 from tianti.telemetry.families import BATCHES, SECONDS, STARTED, Cached, Outcome
 
@@ -26,6 +29,17 @@ class Snapshot(msgspec.Struct, kw_only=True):
     histograms: dict[Key, list[float]] = {}
     gauges: dict[Key, float] = {}
     written_s: float = 0.0
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """What became of a request that ended by this error."""
+    if isinstance(error, QuotaError):
+        return "quota"
+    if isinstance(error, OverloadError):
+        return "shed"
+    if isinstance(error, DeadlineError):
+        return "deadline"
+    return "abandoned" if isinstance(error, CancelledError) else "error"
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -62,7 +76,7 @@ class Buckets:
 
 
 class Tally:
-    """One release's numbers; all methods are for the thread that answers."""
+    """One release's numbers. `ran` is for the thread that runs the engine, all else for the one that answers."""
 
     __slots__ = ("_batches", "_counters", "_engine", "_requests", "_tier", "_waits")
 

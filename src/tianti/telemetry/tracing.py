@@ -23,7 +23,15 @@ from tianti.telemetry.context import TRACE
 
 with needs_extra("otel"):
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider, get_current_span, get_tracer
+    from opentelemetry.trace import (
+        Span,
+        SpanKind,
+        StatusCode,
+        Tracer,
+        TracerProvider,
+        get_tracer,
+        set_span_in_context,
+    )
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _W3C = TraceContextTextMapPropagator()
@@ -31,7 +39,7 @@ _HEADERS = (b"traceparent", b"tracestate")
 
 
 class Tracing:
-    """Makes spans; a `context.Trace` for the requests that are answered inside its blocks.
+    """Makes spans.
 
     Args:
         provider: where they go; None: to the program's own, as OpenTelemetry has it, and nowhere if it has none.
@@ -43,7 +51,7 @@ class Tracing:
     @contextmanager
     def calling(self, name: str) -> Iterator[Callable[[Sequence[Prediction]], None]]:
         """A span for a program's call of its ladder; what it gives is to be told the answers."""
-        with self._traced(name, SpanKind.INTERNAL) as span:
+        with _traced(self._tracer, name, SpanKind.INTERNAL) as span:
             yield lambda answers: span.set_attributes(_attributes(answers))
 
     @contextmanager
@@ -57,12 +65,47 @@ class Tracing:
         """
         carrier = {name.decode(): headers[name].decode("latin-1") for name in _HEADERS if name in headers}
         attributes = {"http.request.method": method, "http.route": route}
-        parent = _W3C.extract(carrier)
-        with self._traced(f"{method} {route}", SpanKind.SERVER, attributes, parent) as span:
+        with _traced(self._tracer, f"{method} {route}", SpanKind.SERVER, attributes, _W3C.extract(carrier)) as span:
             yield lambda status: _set_status(span, status)
 
+
+@contextmanager
+def _traced(
+    tracer: Tracer,
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, Any] | None = None,
+    parent: Context | None = None,
+) -> Iterator[Span]:
+    """A span around the block, under which all is traced that is done in it."""
+    with tracer.start_as_current_span(
+        name,
+        parent,
+        kind,
+        attributes,
+        record_exception=False,  # this and the next would keep its message
+        set_status_on_exception=False,
+    ) as span:
+        token = TRACE.set(_Under(tracer, span))
+        try:
+            yield span
+        except BaseException as error:  # also a caller that gave up
+            kind_of = "timeout" if isinstance(error, DeadlineError) else type(error).__name__
+            span.set_attribute("error.type", kind_of)
+            span.set_status(StatusCode.ERROR)
+            raise
+        finally:
+            TRACE.reset(token)
+
+
+class _Under:
+    """What is done under a span (`context.Trace`)."""
+
+    def __init__(self, tracer: Tracer, span: Span) -> None:
+        self._tracer, self._span = tracer, span
+        self._context = set_span_in_context(span)
+
     async def ask(self, name: str, request: Request, asking: Awaitable[Prediction]) -> Prediction:
-        """Await a higher node's answer in a span of its own. Raises what `asking` does."""
         host, _, port = name.rpartition(":")
         attributes: dict[str, Any] = {"server.address": host or name, "tianti.audit": request.audit}
         if host:
@@ -71,52 +114,27 @@ class Tracing:
             attributes["tianti.release"] = request.release
         if request.point is not None:
             attributes["tianti.point"] = request.point
-        with self._traced("tianti.ask", SpanKind.CLIENT, attributes) as span:
+        with _traced(self._tracer, "tianti.ask", SpanKind.CLIENT, attributes, self._context) as span:
             answer = await asking
             span.set_attributes(_attributes([answer]))
             return answer
 
     def ran(self, arrived_s: float, began_s: float, ended_s: float, batch: int) -> None:
-        """The spans of a text's wait and run, once they are over."""
         epoch_s = time.time() - time.perf_counter()
         arrived, began, ended = (int((epoch_s + at_s) * 1e9) for at_s in (arrived_s, began_s, ended_s))
-        self._tracer.start_span("tianti.queue", start_time=arrived).end(began)
-        attributes = {"tianti.batch": batch}
-        self._tracer.start_span("tianti.engine", start_time=began, attributes=attributes).end(ended)
+        self._tracer.start_span("tianti.queue", self._context, start_time=arrived).end(began)
+        run = self._tracer.start_span("tianti.engine", self._context, start_time=began)
+        run.set_attribute("tianti.batch", batch)
+        run.end(ended)
 
     def answered(self, model: str, release: str, answers: Sequence[Prediction]) -> None:
-        """What the request under way was answered, and by which release."""
         names = {"tianti.model": model, "tianti.release": release}
-        get_current_span().set_attributes({**names, **_attributes(answers)})
+        self._span.set_attributes({**names, **_attributes(answers)})
 
     def headers(self) -> Mapping[str, str]:
-        """The W3C headers of the span that is under way."""
         carrier: dict[str, str] = {}
-        _W3C.inject(carrier)
+        _W3C.inject(carrier, self._context)
         return carrier
-
-    @contextmanager
-    def _traced(
-        self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None = None, parent: Context | None = None
-    ) -> Iterator[Span]:
-        with self._tracer.start_as_current_span(
-            name,
-            parent,
-            kind,
-            attributes,
-            record_exception=False,  # this and the next would keep its message
-            set_status_on_exception=False,
-        ) as span:
-            token = TRACE.set(self)
-            try:
-                yield span
-            except BaseException as error:  # also a caller that gave up
-                kind_of = "timeout" if isinstance(error, DeadlineError) else type(error).__name__
-                span.set_attribute("error.type", kind_of)
-                span.set_status(StatusCode.ERROR)
-                raise
-            finally:
-                TRACE.reset(token)
 
 
 def _set_status(span: Span, status: int) -> None:
