@@ -20,6 +20,8 @@ HEAVY = (
     "httpx2",
     "starlette",
     "rich",
+    "prometheus_client",
+    "opentelemetry",
 )
 
 

@@ -62,6 +62,7 @@ def load(
     deadline_ms: float = 500.0,
     log: str | Path | None = None,
     log_texts: bool = False,
+    tracing: bool = False,
 ) -> "Ladder":
     """Make a release ready to answer.
 
@@ -78,8 +79,10 @@ def load(
         deadline_ms: within which every text is answered, counted from its `predict`.
         log: a file to which a JSON line for each answer is appended: scores, times, who answered (`tianti replay`).
         log_texts: write the raw texts to that file too.
+        tracing: make spans of the program's OpenTelemetry traces, which the nodes that are asked go on with.
 
     Raises:
+        MissingExtraError: tracing is wanted, and OpenTelemetry is not installed.
         PackageError: there is no such release, or it is malformed; an IntegrityError if its bytes are not its own.
         UsageError: the point is not certified, a URL is not one, the deadline is not a time, the log cannot be written.
     """
@@ -92,7 +95,12 @@ def load(
         raise UsageError("log_texts: expected a log to write them to, got none; name it as log=FILE")
     (upstreams,) = connect(urls, [found])
     node = Node(found, tier, upstreams, policy=policy)
-    return Ladder(node, deadline_ms, None if log is None else Journal(Path(log), log_texts))
+    journal = None if log is None else Journal(Path(log), log_texts)
+    if not tracing:
+        return Ladder(node, deadline_ms, journal)
+    from tianti.device.traced import TracedLadder
+
+    return TracedLadder(node, deadline_ms, journal)
 
 
 class Ladder:

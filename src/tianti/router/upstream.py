@@ -9,6 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from contextvars import Context
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ from tianti.router.breaker import MAX_WAIT_S, Breaker
 from tianti.router.climb import Ask, Outcome
 from tianti.router.limit import Limit
 from tianti.spec import Prediction, Reason, Request, Tier
+from tianti.telemetry.context import TRACE
 
 if TYPE_CHECKING:
     import asyncio
@@ -108,7 +110,8 @@ class Upstream:
             return BusyError(f"{self.name} has as much under way as it can take; it was not asked")
         began_s, took_s = self._clock(), None
         try:
-            prediction = await self._remote.ask(request, remaining_s)
+            asking, trace = self._remote.ask(request, remaining_s), TRACE.get()
+            prediction = await (asking if trace is None else trace.ask(self.name, request, asking))
             took_s = self._clock() - began_s
         except TextRefusedError as error:  # it is there, and has answered
             took_s = self._clock() - began_s
@@ -142,7 +145,9 @@ class Upstream:
         import asyncio
 
         if self._breaker.is_open and (self._prober is None or self._prober.done()):
-            self._prober = asyncio.get_running_loop().create_task(self._probe_until_closed())
+            # a context of its own: probes belong to no request, whoever found out that they are needed
+            probing = self._probe_until_closed()
+            self._prober = asyncio.get_running_loop().create_task(probing, context=Context())
 
     async def _probe_until_closed(self) -> None:
         import asyncio

@@ -12,6 +12,7 @@ from tianti.errors import DeadlineError, RefusedError, TextRefusedError, Upstrea
 from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.protocols.oip import decode_error
 from tianti.spec.endpoint import split_url
+from tianti.telemetry.context import outgoing_headers
 
 PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
@@ -67,7 +68,9 @@ class Connection:
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         content = bytearray()
-        async with self._client.stream(method, f"{self._url}{path}", content=body) as response:
+        async with self._client.stream(
+            method, f"{self._url}{path}", content=body, headers=outgoing_headers()
+        ) as response:
             async for part in response.aiter_bytes():
                 content += part
                 if len(content) > MAX_BODY_BYTES:
