@@ -34,7 +34,8 @@ class Remote(Protocol):
         """The node's answer within the time.
 
         Raises:
-            UpstreamError: there is none, whatever the cause; a DeadlineError if it took too long.
+            UpstreamError: there is none, whatever the cause; a DeadlineError if it took too long, a BusyError if the
+                node says that it has more to do than it can.
         """
         ...
 
@@ -113,6 +114,9 @@ class Upstream:
         except TextRefusedError as error:  # it is there, and has answered
             took_s = self._clock() - began_s
             self._breaker.succeeded()
+            return error
+        except BusyError as error:  # neither a failure nor a success; the limit shrinks until it says so no more
+            self._full_at_s = self._clock()
             return error
         except UpstreamError as error:
             self._breaker.failed(self._clock())

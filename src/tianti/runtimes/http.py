@@ -8,7 +8,7 @@ variable changes where a request goes (proxies, netrc).
 import asyncio
 from collections.abc import Mapping
 
-from tianti.errors import DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
+from tianti.errors import BusyError, DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
 from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.protocols.oip import decode_error
 from tianti.spec.endpoint import split_url
@@ -18,6 +18,7 @@ _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets 
 _CONNECTIONS = 64
 _MAY_PASS = (408, 425, 429)  # of the 4xx: the same request may be answered later
 _OF_THE_TEXT = (400, 413, 415, 422)
+_BUSY = (429, 503)  # with a time after which to come again: without one, 503 is also what a proxy says of a dead server
 
 
 class Connection:
@@ -51,28 +52,29 @@ class Connection:
 
         Raises:
             DeadlineError: not within `remaining_s`.
+            BusyError: the server has more to do than it can, and says when to come again.
             RefusedError: the server says that the request is wrong, a TextRefusedError where it may be for its text.
             UpstreamError: it cannot be reached, or answers with another error.
         """
         try:
             async with asyncio.timeout(remaining_s):
-                status, content = await self._exchange("GET" if body is None else "POST", path, body)
+                status, later, content = await self._exchange("GET" if body is None else "POST", path, body)
         except TimeoutError:
             raise DeadlineError(f"{self.name} did not answer within {remaining_s * 1e3:.0f} ms") from None
         except Exception as error:  # exceptions of several libraries come through here; none may lose a request
             raise UpstreamError(f"{self.name} cannot be asked: {error or type(error).__name__}") from error
         if status != 200:
-            raise _kind_of(status)(f"{self.name} answered {status}: {decode_error(content)}")
+            raise _kind_of(status, later)(f"{self.name} answered {status}: {decode_error(content)}")
         return content
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bool, bytes]:
         content = bytearray()
         async with self._client.stream(method, f"{self._url}{path}", content=body) as response:
             async for part in response.aiter_bytes():
                 content += part
                 if len(content) > MAX_BODY_BYTES:
                     raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more")
-            return response.status_code, bytes(content)
+            return response.status_code, "retry-after" in response.headers, bytes(content)
 
     async def answers(self, path: str) -> bool:
         """Is there a 200 at this path? Never raises; takes PROBE_TIMEOUT_S at most."""
@@ -87,7 +89,9 @@ class Connection:
         await self._client.aclose()
 
 
-def _kind_of(status: int) -> type[UpstreamError]:
+def _kind_of(status: int, later: bool) -> type[UpstreamError]:
+    if later and status in _BUSY:
+        return BusyError
     if status in _OF_THE_TEXT:
         return TextRefusedError
     return RefusedError if 300 <= status < 500 and status not in _MAY_PASS else UpstreamError
