@@ -210,6 +210,7 @@ GARBAGE = [
     bytes(range(256)) * 4,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",
+    b"CONNECT a:443 HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\nhost: a\n\n",
     b"GET / HTTP/1.1\r\nhost : a\r\n\r\n",
     b"GET /\xff HTTP/1.1\r\n\r\n",

@@ -12,12 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import tianti.serving.tls
 from tests.asgi_server import LOOPS, asgi_server, echo, reply
 from tests.fault_server import answer_of
 from tests.papers import Papers
 from tianti import Trust, load
+from tianti.cli.answer import predict_command
 from tianti.errors import UpstreamError, UsageError
 from tianti.package import Release
 from tianti.runtimes.http import Connection
@@ -221,6 +223,20 @@ def test_a_caller_takes_up_its_new_certificate_and_token_without_a_restart(paper
     with serving(papers.mutual, note) as url:
         asyncio.run(run(url))
     assert seen == [b"Bearer first", b"Bearer second"]
+
+
+def test_the_command_line_climbs_with_what_it_is_told(papers: Papers, release: Release, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    token = papers.write("token", create_token(tokens, "me", (Scope.PREDICT,)).encode())
+    ca, certificate, key = map(str, (papers.nodes_ca, *papers.caller))
+    trusting = ["--upstream-ca", ca, "--upstream-cert", certificate, "--upstream-key", key]
+    with serving(papers.mutual, node_that_knows(Access(tokens), release.id)) as url:
+        ask = ["--release", str(release.folder), "--upstream", url, "--deadline-ms", "5000", "luminaire"]
+        said = [
+            CliRunner().invoke(predict_command, options, catch_exceptions=False).stdout
+            for options in ([*trusting, "--upstream-token-file", str(token), *ask], [*trusting, *ask], ask)
+        ]
+    assert ["  cloud  " in line for line in said] == [True, False, False]
 
 
 @pytest.mark.parametrize(
