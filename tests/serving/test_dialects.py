@@ -17,7 +17,7 @@ from tianti.package import Release
 from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.serving import health, hosted, native, oip, openapi, tfs
 from tianti.serving.http import Route
-from tianti.serving.models import Models
+from tianti.serving.models import Models, Via
 from tianti.spec import Priority, Tier
 
 
@@ -29,9 +29,9 @@ class Recorded(Models):
         self.asked: list[InferRequest] = []
         self.moved: list[str] = []
 
-    async def infer(self, name: str, asked: InferRequest) -> InferResponse:
+    async def infer(self, name: str, asked: InferRequest, via: Via) -> InferResponse:
         self.asked.append(asked)
-        return await super().infer(name, asked)
+        return await super().infer(name, asked, via)
 
     async def load(self, name: str) -> None:
         self.moved.append(f"load {name}")

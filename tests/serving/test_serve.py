@@ -48,9 +48,9 @@ def test_a_taken_port_is_named_with_the_cure(release: Release) -> None:
             serve(Settings(tier=Tier.CLOUD, releases=(release.folder,), port=port))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", ""])
 def test_a_host_that_others_reach_is_refused(release: Release, host: str) -> None:
-    with pytest.raises(UsageError, match="authentication is not built yet"):
+    with pytest.raises(UsageError, match="can be reached from elsewhere"):
         serve(Settings(tier=Tier.CLOUD, releases=(release.folder,), host=host, port=0))
 
 

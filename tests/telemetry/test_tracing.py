@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,15 +19,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from tianti.device import Ladder, load
 from tianti.package import Release
-from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.router import Node
-from tianti.serving.desk import Desk
 from tianti.serving.local import local_node
 from tianti.spec import Prediction, Reason, Tier
-from tianti.telemetry.context import REQUEST_ID, TRACE, outgoing_headers, take_request_id
+from tianti.telemetry.context import REQUEST_ID, outgoing_headers, take_request_id
 from tianti.telemetry.export import export_to
 from tianti.telemetry.tracing import Tracing
 
+TRACES = "http://127.0.0.1:4318/v1/traces"
 INFER = "POST /v2/models/{name}/infer"
 ASGI = Callable[[MutableMapping[str, Any], Any, Any], Any]
 
@@ -51,50 +49,26 @@ def spans(exporter: InMemorySpanExporter) -> Callable[[], list[ReadableSpan]]:
 
 @pytest.fixture
 def traced_nodes(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """Nodes trace their requests; gives the request ids that came to them."""
+    """Nodes trace their requests, to where this process's spans go; gives the request ids that came to them."""
     ids: list[str | None] = []
-    serving = importlib.import_module("tianti.serving.serve")  # the room exports a function of that name
-    make_app, infer = serving.make_app, Desk.infer
+    app = importlib.import_module("tianti.serving.app")
 
-    def make_traced(desk: Desk) -> ASGI:
-        app, tracing = make_app(desk), Tracing()
+    def take(sent: bytes | None) -> str:
+        if sent is not None:
+            ids.append(sent.decode())
+        return take_request_id(sent)
 
-        async def traced(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-            if scope["type"] != "http" or scope["method"] != "POST":
-                return await app(scope, receive, send)
-            headers = dict(scope["headers"])
-            ids.append(take_request_id(headers.get(b"x-request-id")))
-            with tracing.serving("POST", "/v2/models/{name}/infer", headers) as replied:
-
-                async def send_on(message: MutableMapping[str, Any]) -> None:
-                    if "status" in message:
-                        replied(message["status"])
-                    await send(message)
-
-                return await app(scope, receive, send_on)
-
-        return traced
-
-    async def infer_traced(desk: Desk, asked: InferRequest) -> InferResponse:
-        arrived_s = time.perf_counter()
-        response = await infer(desk, asked)
-        if (tracing := TRACE.get()) is not None:
-            ended_s = time.perf_counter()
-            engine = asyncio.get_running_loop().run_in_executor  # whose threads know nothing of the request
-            await engine(None, tracing.ran, arrived_s, arrived_s, ended_s, 1)
-            tracing.answered(response.model, response.release, response.predictions)
-        return response
-
-    monkeypatch.setattr(serving, "make_app", make_traced)
-    monkeypatch.setattr(Desk, "infer", infer_traced)
+    monkeypatch.setattr(app, "take_request_id", take)
+    export = importlib.import_module("tianti.telemetry.export")
+    monkeypatch.setattr(export, "export_to", lambda _url, _tier: (Tracing(), lambda: None))
     return ids
 
 
 @contextmanager
 def ladder_of_three(release: Release, tracing: bool = True) -> Iterator[Ladder]:
     with ExitStack() as running:
-        cloud = running.enter_context(local_node(Tier.CLOUD, release.folder))
-        edge = running.enter_context(local_node(Tier.EDGE, release.folder, [cloud]))
+        cloud = running.enter_context(local_node(Tier.CLOUD, release.folder, traces=TRACES))
+        edge = running.enter_context(local_node(Tier.EDGE, release.folder, [cloud], traces=TRACES))
         yield running.enter_context(
             load(release.folder, upstream=edge, tracing=tracing, audits=0.0, deadline_ms=10_000.0)
         )

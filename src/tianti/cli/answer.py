@@ -7,11 +7,19 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from tianti.cli.trust import trust_options
+from tianti.errors import UsageError
+from tianti.runtimes.trust import Trust
 from tianti.spec import TIERS, Prediction, Tier
 
+if TYPE_CHECKING:
+    from tianti.serving.tls import Tls
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 RELEASE_OPTION = click.option(
     "--release", "-r", default="latest", show_default=True, help="A release's folder, id, or `latest` of this folder."
 )
@@ -28,16 +36,24 @@ def releases_folder() -> Path:
 @click.option("--point", type=float, help="The alpha to answer under, such as 0.01; must be certified.")
 @click.option("--deadline-ms", type=float, default=500.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON line an answer.")
+@trust_options
 @click.argument("text")
 def predict_command(
-    release: str, upstream: tuple[str, ...], point: float | None, deadline_ms: float, as_json: bool, text: str
+    release: str,
+    upstream: tuple[str, ...],
+    point: float | None,
+    deadline_ms: float,
+    as_json: bool,
+    trust: Trust,
+    text: str,
 ) -> None:
     """Answer TEXT on this device, or each line of standard input if TEXT is `-`."""
     from tianti.device import load
     from tianti.package import find_release
 
     folder = find_release(release, releases_folder())
-    with load(folder, upstream=list(upstream), point=point, deadline_ms=deadline_ms, audits=0.0) as ladder:
+    ways = list(upstream)
+    with load(folder, upstream=ways, point=point, deadline_ms=deadline_ms, audits=0.0, trust=trust) as ladder:
         for line in _texts(text):
             _print_answer(line, ladder.predict(line), as_json)
 
@@ -81,6 +97,15 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
 )
 @click.option("--log-texts", is_flag=True, help="Write the texts to --log too: raw, as they came, on this disk.")
 @click.option("--memory", help="What the files of all loaded models may come to, such as 500 MB.  [default: no limit]")
+@click.option("--tokens", type=_FILE, help="Who may ask: a file made by `tianti token`.  [default: anybody]")
+@click.option("--quota", type=float, help="Texts a second for a caller whose token does not say.  [default: no limit]")
+@click.option("--tls-cert", type=_FILE, help="The node's certificate (PEM).  [default: plain HTTP]")
+@click.option("--tls-key", type=_FILE, help="Its key.")
+@click.option("--client-ca", type=_FILE, help="Who signs the certificates that callers have to show (mutual TLS).")
+@click.option("--insecure", is_flag=True, help="Serve others without tokens and TLS: something in front does both.")
+@click.option("--traces", metavar="URL", help="Send spans to this OpenTelemetry collector (OTLP over HTTP).")
+@click.option("--json-logs", is_flag=True, help="Log lines as JSON.")
+@trust_options
 def serve_command(
     tier: str,
     release: tuple[str, ...],
@@ -95,8 +120,17 @@ def serve_command(
     log: Path | None,
     log_texts: bool,
     memory: str | None,
+    tokens: Path | None,
+    quota: float | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    client_ca: Path | None,
+    insecure: bool,
+    traces: str | None,
+    json_logs: bool,
+    trust: Trust,
 ) -> None:
-    """Run one node: Open Inference Protocol v2 over HTTP.
+    """Run one node: HTTP in the Open Inference Protocol v2, TensorFlow Serving's API and others (docs/en/http.md).
 
     Point, laxest, per-day, audits and log are for requests that enter the ladder here; GET /status says what came of
     them.
@@ -118,8 +152,25 @@ def serve_command(
         log=log,
         log_texts=log_texts,
         memory_bytes=None if memory is None else size_bytes(memory, "--memory"),
+        tokens=tokens,
+        quota_per_s=quota,
+        tls=_tls(tls_cert, tls_key, client_ca),
+        insecure=insecure,
+        traces=traces,
+        json_logs=json_logs,
+        trust=trust,
     )
     serve(settings, lambda url: click.echo(f"{tier} ready on {url}"))
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+    from tianti.serving.tls import Tls
+
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("expected --tls-cert FILE and --tls-key FILE together, got one of them")
+    return Tls(certificate, key, client_ca)
 
 
 @click.command("up")

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 _EXTRAS = {
-    "serve": ("starlette", "uvicorn"),
+    "serve": ("httptools", "prometheus_client", "uvicorn"),
     "train": (
         "torch",
         "transformers",

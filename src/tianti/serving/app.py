@@ -11,8 +11,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from tianti.errors import (
     AccessError,
@@ -25,9 +25,18 @@ from tianti.errors import (
 )
 from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.protocols.oip import encode_error
+from tianti.serving.access import ANYBODY, Access, Caller
+from tianti.serving.access import Scope as AccessScope
 from tianti.serving.http import Call, Reply, Route, Routes
+from tianti.spec import Tier
+from tianti.telemetry.context import take_request_id
+from tianti.telemetry.tally import Tally
+
+if TYPE_CHECKING:
+    from tianti.telemetry.tracing import Tracing
 
 Scope = MutableMapping[str, Any]
+Headers = Mapping[bytes, bytes]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -47,7 +56,15 @@ async def _nothing() -> None:
 
 
 class App:
-    """Calls the routes; `on_startup` runs before the first request, `on_shutdown` after the last.
+    """Calls the routes.
+
+    Args:
+        routes: of all dialects.
+        on_startup: runs before the first request.
+        on_shutdown: runs after the last.
+        access: whose tokens are known; None: nobody is asked for one.
+        tracing: keeps a span of each request for an answer; None: no.
+        refused: counts what was not a request for an answer.
 
     `closing`: every connection is closed after its next answer.
     """
@@ -57,8 +74,13 @@ class App:
         routes: Iterable[Route],
         on_startup: Callable[[], Awaitable[None]] = _nothing,
         on_shutdown: Callable[[], Awaitable[None]] = _nothing,
+        access: Access | None = None,
+        tracing: "Tracing | None" = None,
+        refused: Tally | None = None,
     ) -> None:
         self.closing = False
+        self._access, self._tracing = access, tracing
+        self._refused = refused or Tally(Tier.CLOUD)
         self._routes = Routes(routes)
         self._on_startup, self._on_shutdown = on_startup, on_shutdown
         self._watch = _Watch()
@@ -82,18 +104,21 @@ class App:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         watched = self._watch.begin(receive)
+        headers = dict(scope["headers"])
+        request_id = take_request_id(headers.get(b"x-request-id"))
         try:
-            reply = await self._reply(scope, receive, watched)
+            reply = await self._reply(scope, headers, watched)
             if reply is None:
                 return
-            headers = [
+            head = [
                 (b"content-type", reply.media_type),
                 (b"content-length", b"%d" % len(reply.body)),
+                (b"x-request-id", request_id.encode()),
                 *reply.headers,
             ]
             if self.closing:
-                headers.append((b"connection", b"close"))
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+                head.append((b"connection", b"close"))
+            await send({"type": "http.response.start", "status": reply.status, "headers": head})
             body = b"" if scope["method"] == "HEAD" else reply.body
             await send({"type": "http.response.body", "body": body})
         except asyncio.CancelledError:
@@ -102,7 +127,7 @@ class App:
         finally:
             self._watch.end(watched)
 
-    async def _reply(self, scope: Scope, receive: Receive, watched: "_Watched") -> Reply | None:
+    async def _reply(self, scope: Scope, headers: Headers, watched: "_Watched") -> Reply | None:
         """None: the caller left before its body was whole."""
         route: Route | None = None
         try:
@@ -115,14 +140,34 @@ class App:
             if route is None:
                 allowed = ", ".join(routes).encode()
                 return Reply(encode_error(f"{method} is not for this path"), 405, headers=((b"allow", allowed),))
-            body = await _read_body(receive) if method == "POST" else b""
+            caller = self._admit(route, headers, scope)
+            if b"content-encoding" in headers:
+                return Reply(encode_error("expected a body without content-encoding"), 415)
+            body = await _read_body(watched.receive) if method == "POST" else b""
             if body is None:
                 return None
             watched.body_read = True
-            return await route.handle(Call(params, dict(scope["headers"]), body))
+            return await self._answer(route, Call(params, headers, body, caller))
         except Exception as error:
+            if isinstance(error, (UsageError, AccessError)):
+                self._refused.failed("http", "error")
             shown = route.show(error) if route is not None and route.show is not None else None
             return _as_reply(error, None if shown is None else shown.body)
+
+    def _admit(self, route: Route, headers: Headers, scope: Scope) -> Caller:
+        """Who asks; without tokens, callers are told apart by their addresses."""
+        if self._access is not None and route.scope is not None:
+            return self._access.check(headers.get(b"authorization"), AccessScope(route.scope))
+        client = scope.get("client")
+        return Caller(client[0], None) if client else ANYBODY
+
+    async def _answer(self, route: Route, call: Call) -> Reply:
+        if self._tracing is None or route.scope != "predict":
+            return await route.handle(call)
+        with self._tracing.serving(route.method, route.path, call.headers) as replied:
+            reply = await route.handle(call)
+            replied(reply.status)
+            return reply
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -163,7 +208,9 @@ def _as_reply(error: Exception, body: bytes | None) -> Reply:
     else:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if not isinstance(error, TiantiError):
-        _log.error("a request failed by an error that is not its own", exc_info=error)
+        hidden = TiantiError("what it said is left out, since it may quote a text")
+        name = type(error).__name__
+        _log.error("a request failed by %s, a bug", name, exc_info=(type(error), hidden, error.__traceback__))
         return Reply(encode_error("internal error; see the node's log"), 500)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if isinstance(error, OverloadError):  # RFC 9110, 10.2.3: whole seconds

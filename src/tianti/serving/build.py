@@ -6,20 +6,27 @@ Invariant: a node that was built has run every model once, and knows what its ca
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tianti.errors import TiantiError, UnknownModelError, UsageError
 from tianti.package import Release, read_release
 from tianti.router import Journal, Node, Upstream, connect
 from tianti.serving import health, hosted, native, oip, openapi, tfs
+from tianti.serving.access import Access
 from tianti.serving.app import App
 from tianti.serving.catalogue import Catalogue, Wanted, read_wanted
 from tianti.serving.desk import Desk
 from tianti.serving.engine import Engine
-from tianti.serving.http import Route
+from tianti.serving.http import Call, Reply, Route
 from tianti.serving.lane import Lane
 from tianti.serving.models import Models
 from tianti.serving.settings import Settings
+from tianti.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from tianti.telemetry.tracing import Tracing
 
 _LOOK_S = 0.5  # how often a models file is looked at
 _log = logging.getLogger("tianti")
@@ -34,12 +41,14 @@ class Site:
         RunError: a model does not run.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access | None = None) -> None:
         if settings.log_texts and settings.log is None:
             raise UsageError("log_texts: expected a log to write them to, got none; name it with --log FILE")
         self.settings = settings
         self.engine = Engine()
-        self.models = Models()
+        self.models = Models(settings.quota_per_s)
+        self.metrics = Metrics(settings.tier)
+        self.metrics.watch(lambda: self.models.in_flight, lambda: self.engine.backlog_ms, self.models.loaded)
         self._upstreams: dict[Upstream, None] = {}
         self._unloaded: set[str] = set()
         self._syncing = asyncio.Lock()
@@ -50,7 +59,15 @@ class Site:
         except BaseException:
             self._close_files()
             raise
-        self.app = App(self._routes(), on_startup=self.begin, on_shutdown=self.aclose)
+        tracing, self._end_tracing = _trace(settings)
+        self.app = App(
+            self._routes(),
+            on_startup=self.begin,
+            on_shutdown=self.aclose,
+            access=access,
+            tracing=tracing,
+            refused=self.metrics.unknown,
+        )
 
     def _routes(self) -> list[Route]:
         models = self.models
@@ -60,8 +77,14 @@ class Site:
             *oip.routes(models, self),
             *tfs.routes(models),
             *health.routes(models),
+            Route("GET", "/metrics", self._show_metrics, "telemetry"),
         ]
         return [*routes, *openapi.routes(routes, oip.own_version())]
+
+    async def _show_metrics(self, call: Call) -> Reply:
+        """Numbers for Prometheus, in OpenMetrics where that is asked for."""
+        body, media_type = await asyncio.to_thread(self.metrics.render, call.headers.get(b"accept", b""))
+        return Reply(body, media_type=media_type)
 
     def _wanted(self) -> dict[str, Wanted]:
         settings = self.settings
@@ -79,10 +102,10 @@ class Site:
 
     def _make_desk(self, release: Release) -> Desk:
         settings = self.settings
-        (ways,) = connect(settings.upstreams, [release])
+        (ways,) = connect(settings.upstreams, [release], settings.trust)
         self._upstreams.update(dict.fromkeys(ways))
         node = Node(release, settings.tier, ways, policy=settings.policy)
-        return Desk(Lane(node), self.engine, self._journal)
+        return Desk(Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal)
 
     def drain(self) -> None:
         """No longer ready: what comes is answered, and its connection closed."""
@@ -145,17 +168,31 @@ class Site:
                 await desk.aclose()
         for upstream in self._upstreams:
             await upstream.aclose()
+        self._end_tracing()
         self._close_files()
 
     def _close_files(self) -> None:
         self.engine.close()
+        self.metrics.close()
         if self._journal is not None:
             self._journal.close()
 
 
 def make_app(settings: Settings) -> App:
-    """A node as an ASGI application, for a server of somebody else's; raises as `Site`."""
-    return Site(settings).app
+    """A node as an ASGI application, for a server of somebody else's; raises as `Site`.
+
+    Host, port and TLS are that server's.
+    """
+    return Site(settings, None if settings.tokens is None else Access(settings.tokens)).app
+
+
+def _trace(settings: Settings) -> "tuple[Tracing | None, Callable[[], None]]":
+    """What keeps spans, if they are wanted, and what sends the last of them."""
+    if settings.traces is None:
+        return None, lambda: None
+    from tianti.telemetry.export import export_to
+
+    return export_to(settings.traces, settings.tier)
 
 
 def _signature(path: Path) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ class Desk:
     """A release, ready to answer."""
 
     def __init__(self, lane: Lane, engine: Engine, journal: Journal | None = None) -> None:
-        self.node = lane.node
+        self.node, self.tally = lane.node, lane.tally
         self._engine = engine
         self._lane = lane
         self._auditor = Auditor(lane.node)

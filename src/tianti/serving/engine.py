@@ -69,8 +69,9 @@ class Engine:
             OverloadError: it is not expected to be answered in time.
         """
         loop = asyncio.get_running_loop()
-        job = Job(lane, text, encoded, (rank, next(self._numbers)), until_s, loop.create_future())
-        left_s = min(until_s - self.clock(), _LONGEST_WAIT_S)
+        now_s = self.clock()
+        job = Job(lane, text, encoded, (rank, next(self._numbers)), now_s, until_s, loop.create_future())
+        left_s = min(until_s - now_s, _LONGEST_WAIT_S)
         wait_s = (self._backlog_ms + job.cost_ms) / self._speed / 1e3
         if wait_s > _SHARE[rank] * left_s and self._backlog_ms > 0.0:
             raise OverloadError(f"this node is {wait_s * 1e3:.0f} ms behind, {left_s * 1e3:.0f} are left", wait_s)
@@ -154,9 +155,11 @@ class Engine:
 
     def _is_unwanted(self, job: Job, now_s: float) -> bool:
         """Its caller has left, or its deadline passed: that is said here."""
-        if not job.future.done():
-            if now_s < job.until_s:
-                return False
+        if job.future.done():
+            job.lane.tally.abandoned()
+        elif now_s < job.until_s:
+            return False
+        else:
             job.future.set_exception(DeadlineError(_LATE))
         self._backlog_ms -= job.cost_ms
         return True

@@ -37,7 +37,7 @@ def routes(models: Models, environ: Mapping[str, str] = os.environ) -> list[Rout
         content_type, accept = (call.headers.get(name, b"").decode("latin-1") for name in (b"content-type", b"accept"))
         asked = sagemaker.decode_invocation(call.body, content_type, accept)
         name = choose_model(models, asked.model)
-        response = await models.infer(name, complete(asked.request, call))
+        response = await models.infer(name, complete(asked.request, call), call.via("sagemaker"))
         body = asked.write(response, models.outputs(name, response.release))
         return Reply(body, media_type=asked.media_type.encode())
 
@@ -45,7 +45,7 @@ def routes(models: Models, environ: Mapping[str, str] = os.environ) -> list[Rout
         """Answer instances, as a custom container of Vertex AI."""
         asked = tfs_serve.decode_vertex(call.body)
         name = choose_model(models, asked.model)
-        response = await models.infer(name, complete(asked.request, call))
+        response = await models.infer(name, complete(asked.request, call), call.via("vertex"))
         return Reply(tfs_serve.encode_predictions(response, models.outputs(name, response.release), rows=True))
 
     found = {"/invocations": Route("POST", "/invocations", invoke, "predict")}

@@ -9,20 +9,26 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from tianti.serving.access import ANYBODY, Caller
+from tianti.serving.models import Via
+
 _PARAMETER = re.compile(r"\\{(\w+)\\}")
 
 
 class Call(NamedTuple):
     """One HTTP request, its body read.
 
-    `params` are those of the route's path, percent-decoded; `headers` have lower-case names; `client` is the name of
-    the caller's token, or the address that it calls from.
+    `params` are those of the route's path, percent-decoded; `headers` have lower-case names.
     """
 
     params: Mapping[str, str]
     headers: Mapping[bytes, bytes]
     body: bytes
-    client: str | None = None
+    caller: Caller = ANYBODY
+
+    def via(self, dialect: str) -> Via:
+        """How it came, in this dialect."""
+        return Via(dialect, self.caller)
 
 
 class Reply(NamedTuple):

@@ -14,6 +14,8 @@ from tianti.router import Answer, Node
 from tianti.runtimes import Encoded
 from tianti.serving.costs import Costs, measure
 from tianti.serving.grouping import choose_group
+from tianti.telemetry.context import TRACE
+from tianti.telemetry.tally import Tally
 
 _TEXTS = 16  # of the package's own, to learn from
 _LEARN = 0.05  # share of the newest text in what is known of texts
@@ -22,7 +24,7 @@ _LEARN = 0.05  # share of the newest text in what is known of texts
 class Job:
     """A text on its way through the engine; `order`: who is first."""
 
-    __slots__ = ("cost_ms", "encoded", "future", "lane", "order", "text", "until_s")
+    __slots__ = ("came_s", "cost_ms", "encoded", "future", "lane", "order", "text", "trace", "until_s")
 
     def __init__(
         self,
@@ -30,11 +32,13 @@ class Job:
         text: str,
         encoded: Encoded | None,
         order: tuple[int, int],
+        came_s: float,
         until_s: float,
         future: "asyncio.Future[Answer | RunError]",
     ) -> None:
         self.lane, self.text, self.encoded, self.order = lane, text, encoded, order
-        self.until_s, self.future = until_s, future
+        self.came_s, self.until_s, self.future = came_s, until_s, future
+        self.trace = TRACE.get()
         self.cost_ms = lane.expected_ms(text, encoded)
 
     def __lt__(self, other: "Job") -> bool:
@@ -48,8 +52,9 @@ class Lane:
         RunError: the model does not run.
     """
 
-    def __init__(self, node: Node, costs: Costs | None = None) -> None:
+    def __init__(self, node: Node, costs: Costs | None = None, tally: Tally | None = None) -> None:
         self.node = node
+        self.tally = tally or Tally(node.tier)
         runtime = node.runtime
         texts = [golden.text for golden in node.goldens()[:_TEXTS]] or ["warm up"]
         for text in texts:
@@ -114,11 +119,21 @@ class Lane:
     def run(self, group: Sequence[Job]) -> list[Answer | RunError]:
         """The model's answers, in order; where a call with several texts fails, each is run alone."""
         encoded = [job.encoded for job in group if job.encoded is not None]
+        began_s = time.perf_counter()
         try:
             logits = self.node.runtime.run_rows([each.ids for each in encoded])
         except RunError as error:
             return [error] if len(group) == 1 else [self.run([job])[0] for job in group]
+        self._count(group, encoded, began_s, time.perf_counter())
         return [
             self.node.interpret(row, len(each.ids), each.unknown, each.truncated)
             for row, each in zip(logits, encoded, strict=True)
         ]
+
+    def _count(self, group: Sequence[Job], encoded: Sequence[Encoded], began_s: float, ended_s: float) -> None:
+        lengths = [len(each.ids) for each in encoded]
+        waits_s = [began_s - job.came_s for job in group]
+        self.tally.ran(len(group), len(group) * max(lengths), sum(lengths), waits_s, ended_s - began_s)
+        for job in group:
+            if job.trace is not None:
+                job.trace.ran(job.came_s, began_s, ended_s, len(group))

@@ -22,15 +22,17 @@ _START_S = 60.0  # models are loaded before the thread starts, so this is genero
 
 
 @contextmanager
-def local_node(tier: Tier, release: Path, upstreams: Sequence[str] = (), port: int = 0) -> Iterator[str]:
-    """A node that answers while the block runs; gives its URL.
+def local_node(
+    tier: Tier, release: Path, upstreams: Sequence[str] = (), port: int = 0, **more: object
+) -> Iterator[str]:
+    """A node that answers while the block runs; gives its URL. `more`: other fields of its `Settings`.
 
     Raises:
         UsageError, PackageError: as `serve`.
         RunError: it did not begin to answer.
     """
     ready = threading.Event()
-    settings = Settings(tier=tier, releases=(release,), upstreams=tuple(upstreams), host=_HOST, port=port)
+    settings = Settings(tier=tier, releases=(release,), upstreams=tuple(upstreams), host=_HOST, port=port, **more)  # type: ignore[arg-type]
     with make_server(settings, lambda _url: ready.set()) as server:
         thread = threading.Thread(target=server.run, name=f"tianti-{tier}", daemon=True)
         thread.start()

@@ -5,13 +5,18 @@ Invariants: a version is one release, known by its number here and by its id eve
 that is loaded; a request keeps the version that it began with.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from tianti.errors import UnknownModelError
+from tianti.errors import OverloadError, UnknownModelError, UsageError
 from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.router import Status
+from tianti.serving.access import ANYBODY, Caller
 from tianti.serving.desk import Desk
+from tianti.serving.quota import Quota
+from tianti.telemetry.context import TRACE
+from tianti.telemetry.tally import outcome_of
 
 
 class Version(NamedTuple):
@@ -20,6 +25,13 @@ class Version(NamedTuple):
     number: int
     release: str
     labels: tuple[str, ...] = ()
+
+
+class Via(NamedTuple):
+    """How a request came: for what is counted."""
+
+    dialect: str
+    caller: Caller = ANYBODY
 
 
 class _Model(NamedTuple):
@@ -32,10 +44,16 @@ class _Model(NamedTuple):
 
 
 class Models:
-    """What is loaded; `put` and `drop` change it, between two requests."""
+    """What is loaded; `put` and `drop` change it, between two requests.
 
-    def __init__(self) -> None:
+    Args:
+        quota_per_s: texts that a caller may ask for whose token does not say; None: as many as it likes.
+    """
+
+    def __init__(self, quota_per_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._models: dict[str, _Model] = {}
+        self._quota_per_s, self._quota, self._clock = quota_per_s, Quota(), clock
+        self.in_flight = 0
         self.draining = False
 
     @property
@@ -90,22 +108,49 @@ class Models:
         """The labels of a release's model, in the order of `scores`."""
         return self._model(name).desks[release].node.labels
 
-    async def infer(self, name: str, asked: InferRequest) -> InferResponse:
-        """Answer a batch; `asked.release` is what the caller answers under, which may be unknown here.
+    async def infer(self, name: str, asked: InferRequest, via: Via) -> InferResponse:
+        """Answer a batch, and count it; `asked.release` is what the caller answers under, which may be unknown here.
 
         Raises:
             UnknownModelError: there is no such model here.
             UsageError: token ids that the model cannot take.
-            OverloadError: there is no time for it, or the caller has had its share.
+            QuotaError: the caller has had its share.
+            OverloadError: there is no time for it.
             DeadlineError: the deadline passed before the model could run.
             RunError: no tier gave a usable answer to one of the texts.
         """
+        began_s = self._clock()
         model = self._model(name)
         desk = model.newest if asked.release is None else model.desks.get(asked.release)
         known = desk is not None
         desk = desk or model.newest
-        predictions = await desk.infer(asked, known)
+        self.in_flight += 1
+        try:
+            self._take_share(via.caller, len(asked), began_s)
+            predictions = await desk.infer(asked, known)
+        except UsageError:
+            raise  # counted by who answers it, with all that never came as far as this
+        except BaseException as error:
+            outcome = outcome_of(error)
+            desk.tally.failed(via.dialect, outcome)
+            if isinstance(error, OverloadError):
+                desk.tally.shed(asked.priority, "quota" if outcome == "quota" else "backlog")
+            raise
+        finally:
+            self.in_flight -= 1
+        desk.tally.answered(via.dialect, self._clock() - began_s, predictions)
+        if (trace := TRACE.get()) is not None:
+            trace.answered(name, desk.node.release, predictions)
         return InferResponse(model=name, release=desk.node.release, predictions=predictions, id=asked.id)
+
+    def loaded(self) -> list[tuple[str, str, int]]:
+        """Each model's name with its releases and their numbers."""
+        return [(name, each.release, each.number) for name, model in self._models.items() for each in model.versions]
+
+    def _take_share(self, caller: Caller, texts: int, now_s: float) -> None:
+        per_s = self._quota_per_s if caller.quota_per_s is None else caller.quota_per_s
+        if per_s is not None:
+            self._quota.take(caller.name, per_s, texts, now_s)
 
     def status(self) -> Mapping[str, Mapping[str, Status]]:
         """What each release of each model has done for requests that entered the ladder here."""

@@ -16,7 +16,7 @@ def routes(models: Models) -> list[Route]:
     async def predict(call: Call) -> Reply:
         """Answer a text, or several."""
         request, model, scores = native.decode_request(call.body)
-        response = await models.infer(choose_model(models, model), complete(request, call))
+        response = await models.infer(choose_model(models, model), complete(request, call), call.via("native"))
         return Reply(native.encode_response(response, scores))
 
     return [Route("POST", "/v1/predict", predict, "predict")]

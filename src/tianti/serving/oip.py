@@ -55,7 +55,7 @@ class _Handlers:
         """Answer a batch of texts, or of token ids; tensors in JSON or binary."""
         release = find_release(self._models, call)
         asked = oip.decode_request(call.body, oip_binary.read_header_length(call.headers.get(_LENGTH_HEADER)))
-        response = await self._models.infer(call.params["name"], complete(asked, call, release))
+        response = await self._models.infer(call.params["name"], complete(asked, call, release), call.via("oip"))
         if not asked.binary:
             return Reply(oip.encode_response(response, asked.outputs))
         body, length = oip.encode_tensors(response, asked.outputs, asked.binary)

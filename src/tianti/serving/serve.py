@@ -6,7 +6,6 @@ every model has run once; whoever had connected when the node was told to stop i
 """
 
 import asyncio
-import ipaddress
 import os
 import select
 import signal
@@ -18,11 +17,18 @@ from contextlib import contextmanager
 from types import FrameType
 
 from tianti.errors import UsageError, needs_extra
+from tianti.serving.access import Access
 from tianti.serving.build import Site
+from tianti.serving.exposure import check_exposure
 from tianti.serving.settings import Settings
+from tianti.telemetry.logs import log_as_json
 
 with needs_extra("serve"):
     import uvicorn
+    from uvicorn.config import LOGGING_CONFIG
+
+    from tianti.serving.connection import guarded
+    from tianti.serving.tls import server_context
 
 _KEEP_ALIVE_S = 60  # longer than our clients keep an idle connection
 _DRAIN_S = 30  # for requests under way when told to stop
@@ -42,6 +48,8 @@ def serve(settings: Settings, on_ready: Callable[[str], object] = lambda _url: N
         PackageError: a release cannot be used.
         RunError: a model does not run.
     """
+    if settings.json_logs:
+        log_as_json()
     with make_server(settings, on_ready) as server:
         server.run()
 
@@ -50,21 +58,15 @@ def serve(settings: Settings, on_ready: Callable[[str], object] = lambda _url: N
 def make_server(settings: Settings, on_ready: Callable[[str], object]) -> "Iterator[NodeServer]":
     """A server whose port is open and whose models are loaded; raises as `serve`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the only switch that it has: a pool fights the engine
+    access = None if settings.tokens is None else Access(settings.tokens)
+    check_exposure(settings.host, access, settings.tls, settings.insecure)
     with _open_port(settings.host, settings.port) as opened:
-        yield NodeServer(Site(settings), opened, on_ready)
+        yield NodeServer(Site(settings, access), opened, on_ready)
 
 
 def _open_port(host: str, port: int) -> socket.socket:
     """Take the port without listening on it yet: until the models are loaded, callers are refused at once."""
     address = "127.0.0.1" if host == "localhost" else host
-    try:
-        loopback = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise UsageError(
-            f"host: expected 127.0.0.1, got {host!r}: authentication is not built yet, so nodes stay local"
-        )
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named: 40 ms an answer otherwise
     opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -82,9 +84,13 @@ class NodeServer(uvicorn.Server):
     """uvicorn with a port of ours, a call when it answers, and an orderly end on SIGINT and SIGTERM."""
 
     def __init__(self, site: Site, opened: socket.socket, on_ready: Callable[[str], object]) -> None:
+        tls = site.settings.tls
         config = uvicorn.Config(
             site.app,
+            http=guarded(),
+            ssl_context_factory=None if tls is None else lambda _config, _default: server_context(tls),
             log_level="warning",
+            log_config=None if site.settings.json_logs else LOGGING_CONFIG,
             access_log=False,
             ws="none",
             interface="asgi3",
@@ -100,7 +106,8 @@ class NodeServer(uvicorn.Server):
         self._opened = opened
         self._on_ready = on_ready
         host, port = opened.getsockname()[:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if site.settings.tls is None else "https"
+        self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop."""

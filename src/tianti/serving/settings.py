@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from tianti.router import Policy
+from tianti.runtimes.trust import Trust
+from tianti.serving.tls import Tls
 from tianti.spec import Tier
 
 
@@ -25,6 +27,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log: a file to which one JSON line for each of their answers is appended.
         log_texts: write their raw texts to it too.
         memory_bytes: what the files of all loaded models may come to; None: no limit.
+        trust: how nodes above are known, and what they are shown.
+        tokens: a file of the tokens of those who may ask (`tianti token`); None: nobody is asked for one.
+        tls: the node's certificate; None: plain HTTP.
+        insecure: may be reached from elsewhere without either, since something in front of it does both.
+        quota_per_s: texts that a caller may ask for whose token does not say; None: as many as it likes.
+        traces: URL of an OpenTelemetry collector (OTLP over HTTP); None: no traces.
+        json_logs: log lines are JSON.
     """
 
     tier: Tier
@@ -37,3 +46,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: Path | None = None
     log_texts: bool = False
     memory_bytes: int | None = None
+    trust: Trust = Trust()
+    tokens: Path | None = None
+    tls: Tls | None = None
+    insecure: bool = False
+    quota_per_s: float | None = None
+    traces: str | None = None
+    json_logs: bool = False

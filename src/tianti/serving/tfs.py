@@ -65,4 +65,4 @@ class _Handlers:
         return Reply(tfs_about.encode_metadata(name, number, self._models.outputs(name, release)))
 
     async def _infer(self, call: Call, asked: InferRequest, release: str | None) -> InferResponse:
-        return await self._models.infer(call.params["name"], complete(asked, call, release))
+        return await self._models.infer(call.params["name"], complete(asked, call, release), call.via("tfs"))
