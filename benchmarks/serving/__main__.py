@@ -8,22 +8,21 @@ One server process on one core, the load generator on another. Ratios are within
 (`benchmarks.serving.overload`) and the end of a server (`benchmarks.serving.drain`).
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.table import Table
 
-from benchmarks.real_data import WORK, console
+from benchmarks.real_data import console
 from benchmarks.serving.load import Job, generate
 from benchmarks.serving.machine import describe, has_amx
 from benchmarks.serving.measure import Row, measure_all
 from benchmarks.serving.models import NAMES
-from benchmarks.serving.process import ENVIRONMENT, LOAD_CORE, SERVER_CORE, free_port
+from benchmarks.serving.options import parse, parser_of
+from benchmarks.serving.process import LOAD_CORE, SERVER_CORE, free_port
 from benchmarks.serving.servers import SERVERS
 from benchmarks.serving.targets import judge
 
@@ -31,33 +30,18 @@ CONNECTIONS = (64, 8, 1)
 
 
 def main() -> None:
-    os.environ |= ENVIRONMENT
-    options = parse()
-    seconds = 0.2 if options.smoke else options.seconds
-    models = options.models.split(",") if options.models else NAMES[:1] if options.smoke else NAMES
-    names = options.only.split(",") if options.only else [server.name for server in SERVERS]
-    servers = [server for server in SERVERS if server.name in names]
+    options, servers = parse(parser_of("benchmarks.serving", NAMES, [server.name for server in SERVERS], 3.0))
     console.print(describe(options.peers), highlight=False)
-    print_generator(seconds)
-    for model in models:
+    print_generator(options.seconds)
+    for model in options.models:
         rows = []
-        for row in measure_all(model, servers, options.peers, CONNECTIONS, seconds):
+        for row in measure_all(model, servers, options.peers, CONNECTIONS, options.seconds):
             rows.append(row)
             console.print(f"  {model}: {row.server.shown} {row.server.mode} {row.why or 'done'}", style="dim")
         print_table(model, rows)
         for line in judge(model, rows):
             console.print(line, highlight=False)
     console.print("OpenVINO in bf16: " + ("not measured here yet" if has_amx() else "skipped: no AMX"))
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks.serving")
-    parser.add_argument("--peers", type=Path, default=WORK / "serving" / "peers", help="a folder of environments")
-    parser.add_argument("--models", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--only", help="servers by name")
-    parser.add_argument("--seconds", type=float, default=3.0, help="a cell")
-    parser.add_argument("--smoke", action="store_true", help="tenths of a second a cell, the small model")
-    return parser.parse_args()
 
 
 def print_generator(seconds: float) -> None:

@@ -14,6 +14,8 @@ import time
 import msgspec
 import numpy as np
 
+from benchmarks.serving.process import ENVIRONMENT
+
 BATCHES = (1, 8, 16, 32)
 
 
@@ -32,6 +34,7 @@ def measure(package: str, seconds: float, core: int, batches: tuple[int, ...] = 
         [sys.executable, "-m", "benchmarks.serving.limit", package, str(seconds), *map(str, batches)],
         stdout=subprocess.PIPE,
         check=True,
+        env=os.environ | ENVIRONMENT,
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
     return msgspec.json.decode(done.stdout, type=list[Limit])

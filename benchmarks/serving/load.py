@@ -39,7 +39,7 @@ class Load(msgspec.Struct, kw_only=True):
     """What came back. `statuses`, `p50_ms` and `p99_ms` are of the seconds after the warm-up.
 
     `answers` are all, the warm-up's too, as the server's CPU time is; `good` came within the deadline; `unsent` found
-    no connection free within the deadline. `late_p99_ms`: how late the generator itself was; `busy`: its share of a core.
+    no connection free within the deadline. The generator itself was `late_p99_ms` late and took `busy` of its core.
     """
 
     answers: int
@@ -93,11 +93,11 @@ def run_closed(job: Job, connections: Connections, start: float, notes: Notes) -
 
 
 def run_open(job: Job, connections: Connections, start: float, notes: Notes) -> tuple[int, list[float]]:
-    """How many found no connection, and how late each of the others was sent."""
+    """How many found no connection; how late those were sent that did not have to wait for one."""
     assert job.rate is not None and job.deadline_s is not None
     until = start + job.warm_up_s + job.seconds
     times, free = _arrivals(job.rate, start, until), list(connections.all)
-    unsent, late = 0, []
+    unsent, late, room = 0, [], True
     due = next(times, None)
     while due is not None or connections.under_way:
         if (now := time.perf_counter()) >= until + _GRACE_S:
@@ -106,10 +106,12 @@ def run_open(job: Job, connections: Connections, start: float, notes: Notes) -> 
             if now - due > job.deadline_s:
                 unsent += due >= start + job.warm_up_s
             else:
-                late.append(now - due)
+                if room:
+                    late.append(now - due)
                 connections.ask(free.pop(), due)
             due = next(times, None)
         wake = until + _GRACE_S if due is None else due if free else due + job.deadline_s
+        room = bool(free)
         for connection, status in connections.answers(wake):
             notes.take(connection, status)
             free.append(connection)
