@@ -98,7 +98,7 @@ def read_answer(got: bytes) -> tuple[int | None, bool]:
     sized = at >= 0
     if sized and len(got) - end - 4 < int(head[at + 15 : head.find(b"\r", at)]):
         return None, False
-    if not sized and not got.endswith(b"0\r\n\r\n"):
+    if not sized and not got.endswith(b"\r\n0\r\n\r\n"):
         return None, False
     return int(got[9:12]), b"connection: close" in head
 

@@ -52,16 +52,18 @@ def main() -> None:
             table.add_column(column, justify="right")
         for server in servers:
             shown = f"{server.shown} {server.mode}".strip()
-            if missing(server, options.peers):
-                table.add_row(shown, "not installed")
-                continue
-            try:
-                found = [stop_one(server, model, options.peers, options.backlog) for _ in range(rounds)]
-            except StartError as error:
-                table.add_row(shown, str(error))
-                continue
-            table.add_row(shown, *summary(found))
+            table.add_row(shown, *row_of(server, model, options.peers, rounds, options.backlog))
         console.print(table)
+
+
+def row_of(server: Server, model: str, peers: Path, rounds: int, backlog: int) -> list[str]:
+    """Its figures, or why there are none."""
+    if missing(server, peers):
+        return ["not installed"]
+    try:
+        return summary([stop_one(server, model, peers, backlog) for _ in range(rounds)])
+    except StartError as error:
+        return [str(error)]
 
 
 def summary(found: list[Round]) -> list[str]:

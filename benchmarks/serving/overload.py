@@ -8,6 +8,7 @@ due. Requests come by a Poisson process; those that found no connection free wit
 """
 
 import math
+import subprocess
 from pathlib import Path
 
 from rich.table import Table
@@ -54,16 +55,18 @@ def main() -> None:
             table.add_column(column, justify="right")
         for server in servers:
             shown = f"{server.shown} {server.mode}".strip()
-            try:
-                cells = (
-                    ["not installed"]
-                    if missing(server, options.peers)
-                    else overload(server, model, options.peers, options.seconds, options.times)
-                )
-            except StartError as error:
-                cells = [str(error)]
-            table.add_row(shown, *cells)
+            table.add_row(shown, *row_of(server, model, options.peers, options.seconds, options.times))
         console.print(table)
+
+
+def row_of(server: Server, model: str, peers: Path, seconds: float, times: float) -> list[str]:
+    """Its figures, or why there are none."""
+    if missing(server, peers):
+        return ["not installed"]
+    try:
+        return overload(server, model, peers, seconds, times)
+    except (StartError, subprocess.CalledProcessError) as error:
+        return [str(error)]
 
 
 def overload(server: Server, model: str, peers: Path, seconds: float, times: float) -> list[str]:

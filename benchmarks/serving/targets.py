@@ -21,17 +21,15 @@ def judge(model: str, rows: Sequence[Row]) -> Iterator[str]:
         return
     cells = {cell.connections: cell for cell in ours.cells}
     for connections, target in OF_LIMIT[model].items():
-        share = cells[connections].load.per_second / ours.limit.per_second
-        yield _line(f"of the limit at {connections}", share, target)
+        cell = cells[connections]
+        by_cpu = f"by CPU {ours.limit.cpu_us / cell.cpu_us:.2f}"
+        yield _line(f"of the limit at {connections} ({by_cpu})", cell.load.per_second / ours.limit.per_second, target)
     peers = [cell for row in rows if row.server.name != OURS for cell in row.cells if cell.connections == _MOST]
     if peers:
         best = max(peers, key=lambda cell: cell.load.per_second)
+        whose = f"{best.server.shown} {best.server.mode}; by CPU {best.cpu_us / cells[_MOST].cpu_us:.2f}"
         times = cells[_MOST].load.per_second / best.load.per_second
-        yield _line(
-            f"times the best peer at {_MOST} ({best.server.shown} {best.server.mode})", times, TIMES_BEST_PEER[model]
-        )
-        cpu = best.cpu_us / cells[_MOST].cpu_us
-        yield f"  the same by CPU time: {cpu:.2f}"
+        yield _line(f"times the best peer at {_MOST} ({whose})", times, TIMES_BEST_PEER[model])
     yield from _small(ours, cells) if model == "small" else _tail(cells[_MOST])
 
 
