@@ -24,13 +24,23 @@ def judge(model: str, rows: Sequence[Row]) -> Iterator[str]:
         cell = cells[connections]
         by_cpu = f"by CPU {ours.limit.cpu_us / cell.cpu_us:.2f}"
         yield _line(f"of the limit at {connections} ({by_cpu})", cell.load.per_second / ours.limit.per_second, target)
-    peers = [cell for row in rows if row.server.name != OURS for cell in row.cells if cell.connections == _MOST]
+    peers = [row for row in rows if row.server.name != OURS and row.cells]
     if peers:
-        best = max(peers, key=lambda cell: cell.load.per_second)
-        whose = f"{best.server.shown} {best.server.mode}; by CPU {best.cpu_us / cells[_MOST].cpu_us:.2f}"
-        times = cells[_MOST].load.per_second / best.load.per_second
-        yield _line(f"times the best peer at {_MOST} ({whose})", times, TIMES_BEST_PEER[model])
+        best = max(peers, key=share_of_limit)
+        by_cpu = f"by CPU {_at_most(best).cpu_us / cells[_MOST].cpu_us:.2f}"
+        times = share_of_limit(ours) / share_of_limit(best)
+        whose = f"{best.server.shown} {best.server.mode}".strip()
+        yield _line(f"times the best peer at {_MOST} ({whose}; {by_cpu})", times, TIMES_BEST_PEER[model])
     yield from _small(ours, cells) if model == "small" else _tail(cells[_MOST])
+
+
+def share_of_limit(row: Row) -> float:
+    """Of the limit of the same minutes: what compares servers where the machine was not equally busy for all."""
+    return _at_most(row).load.per_second / row.limit.per_second
+
+
+def _at_most(row: Row) -> Cell:
+    return next(cell for cell in row.cells if cell.connections == _MOST)
 
 
 def _small(ours: Row, cells: dict[int, Cell]) -> Iterator[str]:
