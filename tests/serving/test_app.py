@@ -75,7 +75,7 @@ def test_health_and_metadata(cloud: Client, release: Release, newer: Release) ->
     for path in ("/v2/models/tiny", f"/v2/models/tiny/versions/{release.id}"):
         metadata = cloud.get(path)
         assert metadata["versions"] == [newer.id, release.id]
-        assert metadata["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+        assert metadata["inputs"][0] == {"name": "text", "datatype": "BYTES", "shape": [-1]}
         assert [output["name"] for output in metadata["outputs"]] == list(oip.OUTPUTS)
         assert cloud.get(f"{path}/ready") == {"name": "tiny", "ready": True}
     assert metadata["parameters"]["labels"] == ["lights", "music", "weather"]

@@ -20,8 +20,8 @@ MAX_TOKENS = 65_536  # of one text that comes as ids; the model's own limit is f
 class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Texts to answer, or texts as token ids (of the answering model's tokenizer, special ones included).
 
-    None: the answering node chooses. `outputs` names the tensors wanted, () all of them. `private`: nothing of it is
-    kept after the answer.
+    None: the answering node chooses. `outputs` names the tensors wanted, () all of them; `binary` those that are wanted
+    as bytes and not in JSON. `private`: nothing of it is kept after the answer.
     """
 
     texts: tuple[str, ...] = ()
@@ -35,6 +35,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     private: bool = False
     id: str | None = None
     outputs: tuple[str, ...] = ()
+    binary: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts) or len(self.ids)
@@ -49,14 +50,23 @@ class InferResponse(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
+def check_count(count: int) -> None:
+    """So many texts; decoders ask before they look at each.
+
+    Raises:
+        UsageError: there are none, or too many.
+    """
+    if not 1 <= count <= MAX_BATCH:
+        raise UsageError(f"expected 1 to {MAX_BATCH} texts, got {count}; send several requests")
+
+
 def check_request(asked: InferRequest) -> InferRequest:
     """The request, if it is within the limits.
 
     Raises:
         UsageError: it is not, or holds neither texts nor ids, or both.
     """
-    if not 1 <= len(asked) <= MAX_BATCH:
-        raise UsageError(f"expected 1 to {MAX_BATCH} texts, got {len(asked)}; send several requests")
+    check_count(len(asked))
     if asked.texts and asked.ids:
         raise UsageError("expected texts or token ids, got both")
     longest = max(map(len, asked.texts), default=0)

@@ -27,10 +27,15 @@ class _Response(msgspec.Struct):
     model_version: str | None = None
 
 
+class _NamedParameters(msgspec.Struct):
+    optional: bool = False  # our own nodes say so of token ids, which may stand in place of the text
+
+
 class _Named(msgspec.Struct):  # "Metadata Tensor"
     name: str
     datatype: str
     shape: list[int]
+    parameters: _NamedParameters | None = None
 
 
 class _Indexed(msgspec.Struct):  # of the "Model Repository Extension"
@@ -79,13 +84,14 @@ def decode_outputs(body: bytes) -> tuple[list[Tensor], str | None]:
 
 
 def decode_signature(body: bytes) -> tuple[list[Tensor], str | None]:
-    """The inputs that a model's metadata name, without data; which version they are of is not said.
+    """The inputs that a model's metadata name as needed, without data; which version they are of is not said.
 
     Raises:
         UsageError: these are no such metadata.
     """
     found = _decode(body, _Metadata)
-    return [Tensor(named.name, named.datatype, tuple(named.shape), []) for named in found.inputs or ()], None
+    needed = [named for named in found.inputs or () if named.parameters is None or not named.parameters.optional]
+    return [Tensor(named.name, named.datatype, tuple(named.shape), []) for named in needed], None
 
 
 INDEX_PATH = "/v2/repository/index"
