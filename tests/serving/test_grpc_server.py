@@ -147,7 +147,7 @@ class Share:
 
 
 def test_a_call_needs_a_token_for_its_scope(release: Release) -> None:
-    body, load = request(b"lamp").SerializeToString(), "/inference.GRPCInferenceService/RepositoryModelLoad"
+    body, change = request(b"lamp").SerializeToString(), "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
     right = (("authorization", "Bearer right"),)
     with (
         grpc_node(models_of(release), access=Door()) as port,
@@ -158,7 +158,7 @@ def test_a_call_needs_a_token_for_its_scope(release: Release) -> None:
                 send(channel, body, metadata=metadata)
             assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.RpcError) as raised:
-            send(channel, b"", load, metadata=right)
+            send(channel, b"", change, metadata=right)
         assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
         stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
         with pytest.raises(grpc.RpcError) as raised:
@@ -306,7 +306,7 @@ def test_a_certificate_that_cannot_be_used_is_named_before_anything_listens(
 
 def test_grpc_is_imported_only_with_the_server() -> None:
     code = (
-        "import sys, tianti.serving, tianti.serving.grpc, tianti.protocols.named; before = 'grpc' in sys.modules;"
+        "import sys, tianti.serving, tianti.serving.grpc, tianti.serving.oip; before = 'grpc' in sys.modules;"
         "import tianti.serving.grpc.server; print(before, 'grpc' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

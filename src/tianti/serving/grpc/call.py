@@ -4,12 +4,12 @@ Not here: grpc; the server gives a method what it needs of a call.
 Invariant: no answer takes longer than the caller waits for it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from tianti.errors import DeadlineError
+from tianti.errors import DeadlineError, UsageError
 from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.serving.models import Models
 
@@ -54,3 +54,11 @@ async def answer(models: Models, name: str, asked: InferRequest, call: Call) -> 
             raise DeadlineError("the call's deadline passed before it was read; allow more time")
         asked = msgspec.structs.replace(asked, deadline_ms=min(asked.deadline_ms or left_ms, left_ms))
     return await models.infer(name, asked)
+
+
+def read_texts(values: Iterable[bytes]) -> list[str]:
+    """Raises: UsageError: one is not UTF-8."""
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise UsageError(f"text: expected UTF-8, got other bytes: {error.reason}") from error

@@ -1,53 +1,57 @@
 """inference.GRPCInferenceService: the Open Inference Protocol v2, with Triton's model repository and streams.
 
-A release's id is the protocol's model version, as over HTTP; a number (0: the newest) or a label finds it as well.
+A release's id is the protocol's model version, as over REST; a number (0: the newest) or a label finds it as well.
 
-Not here: what tensors mean (`protocols.named`), authentication, statuses (`server`).
+Not here: what tensors and parameters mean (`protocols.oip`), authentication, statuses (`server`).
 Invariant: an answer has raw contents where the request had them, and typed ones otherwise.
 """
 
-import importlib.metadata
-from typing import Any
+import msgspec
 
 from tianti.errors import UnknownModelError, UsageError
+from tianti.protocols import oip, oip_binary
 from tianti.protocols.infer import InferResponse
-from tianti.protocols.named import describe, make_outputs, make_request
-from tianti.protocols.raw import pack, unpack
-from tianti.protocols.tensors import Tensor
-from tianti.serving.grpc.call import Call, Message, Method, answer
+from tianti.protocols.oip_inputs import Input, InputParameters
+from tianti.serving.grpc.call import Call, Message, Method, answer, read_texts
 from tianti.serving.grpc.proto import oip_pb2 as pb
 from tianti.serving.models import Models
+from tianti.serving.oip import Repository, own_version
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _TYPED = {"BYTES": "bytes_contents", "INT64": "int64_contents", "INT32": "int_contents", "FP32": "fp32_contents"}
 
 
-def methods(models: Models) -> list[Method]:
-    """The service's methods."""
-    service = _Service(models)
-    return [
+def methods(models: Models, repository: Repository | None = None) -> list[Method]:
+    """The service's methods; without a repository, models stay as they are while the node runs."""
+    service = _Service(models, repository)
+    found = [
         Method(f"{_SERVICE}ServerLive", pb.ServerLiveRequest, service.live, None),
         Method(f"{_SERVICE}ServerReady", pb.ServerReadyRequest, service.ready, None),
-        Method(f"{_SERVICE}ModelReady", pb.ModelReadyRequest, service.model_ready, None),
+        Method(f"{_SERVICE}ModelReady", pb.ModelReadyRequest, service.model_ready),
         Method(f"{_SERVICE}ServerMetadata", pb.ServerMetadataRequest, service.metadata),
         Method(f"{_SERVICE}ModelMetadata", pb.ModelMetadataRequest, service.model_metadata),
         Method(f"{_SERVICE}ModelInfer", pb.ModelInferRequest, service.infer),
         Method(f"{_SERVICE}ModelStreamInfer", pb.ModelInferRequest, service.infer_in_stream, failed=_failed),
         Method(f"{_SERVICE}RepositoryIndex", pb.RepositoryIndexRequest, service.index),
-        Method(f"{_SERVICE}RepositoryModelLoad", pb.RepositoryModelLoadRequest, service.load, "admin"),
-        Method(f"{_SERVICE}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, service.unload, "admin"),
     ]
+    if repository is not None:
+        found.append(Method(f"{_SERVICE}RepositoryModelLoad", pb.RepositoryModelLoadRequest, service.load, "admin"))
+        found.append(
+            Method(f"{_SERVICE}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, service.unload, "admin")
+        )
+    return found
 
 
 class _Service:
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, repository: Repository | None) -> None:
         self._models = models
+        self._repository = repository
 
     async def live(self, _request: Message, _call: Call) -> Message:
         return pb.ServerLiveResponse(live=True)
 
     async def ready(self, _request: Message, _call: Call) -> Message:
-        return pb.ServerReadyResponse(ready=True)
+        return pb.ServerReadyResponse(ready=bool(self._models.names))
 
     async def model_ready(self, request: Message, _call: Call) -> Message:
         try:
@@ -57,30 +61,26 @@ class _Service:
         return pb.ModelReadyResponse(ready=True)
 
     async def metadata(self, _request: Message, _call: Call) -> Message:
-        return pb.ServerMetadataResponse(
-            name="tianti", version=importlib.metadata.version("tianti"), extensions=["model_repository"]
-        )
+        extensions = [] if self._repository is None else ["model_repository"]
+        return pb.ServerMetadataResponse(name="tianti", version=own_version(), extensions=extensions)
 
     async def model_metadata(self, request: Message, _call: Call) -> Message:
+        """As over REST, but for `input_ids`, which nothing here could mark as optional."""
         release = self._models.find(request.name, request.version or None)
-        inputs, outputs = describe(self._models.outputs(request.name, release))
-        return pb.ModelMetadataResponse(
-            name=request.name,
-            versions=[each.release for each in self._models.versions(request.name)],
-            platform="tianti",
-            inputs=[_named(pb.ModelMetadataResponse.TensorMetadata, tensor) for tensor in inputs],
-            outputs=[_named(pb.ModelMetadataResponse.TensorMetadata, tensor) for tensor in outputs],
-        )
+        found = pb.ModelMetadataResponse(name=request.name, platform="tianti")
+        found.versions.extend(each.release for each in self._models.versions(request.name))
+        found.inputs.add(name="text", datatype="BYTES", shape=[-1])
+        for output in oip.describe_outputs(self._models.outputs(request.name, release)):
+            found.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+        return found
 
     async def infer(self, request: Message, call: Call) -> Message:
-        parameters = {name: _value(parameter) for name, parameter in request.parameters.items()}
+        asked = oip.read_request(_read_body(request), b"".join(request.raw_input_contents))
         if request.model_version:  # named as the version, it must be here; as a parameter, it may be unknown
-            parameters["release"] = self._models.find(request.model_name, request.model_version)
-        asked = make_request(
-            _read_inputs(request), parameters, [output.name for output in request.outputs], request.id or None
-        )
+            release = self._models.find(request.model_name, request.model_version)
+            asked = msgspec.structs.replace(asked, release=release)
         response = await answer(self._models, request.model_name, asked, call)
-        return _write_response(response, make_outputs(response, asked.outputs), raw=bool(request.raw_input_contents))
+        return _write_response(response, oip.make_tensors(response, asked.outputs), bool(request.raw_input_contents))
 
     async def infer_in_stream(self, request: Message, call: Call) -> Message:
         return pb.ModelStreamInferResponse(infer_response=await self.infer(request, call))
@@ -93,11 +93,13 @@ class _Service:
         return index
 
     async def load(self, request: Message, _call: Call) -> Message:
-        await self._models.load(request.model_name)  # type: ignore[attr-defined]
+        assert self._repository is not None
+        await self._repository.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def unload(self, request: Message, _call: Call) -> Message:
-        await self._models.unload(request.model_name)  # type: ignore[attr-defined]
+        assert self._repository is not None
+        await self._repository.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
 
@@ -106,46 +108,46 @@ def _failed(request: Message, message: str) -> Message:
     return pb.ModelStreamInferResponse(error_message=message, infer_response=pb.ModelInferResponse(id=request.id))
 
 
-def _value(parameter: Message) -> bool | int | float | str | None:
-    chosen = parameter.WhichOneof("parameter_choice")
-    return None if chosen is None else getattr(parameter, chosen)
-
-
-def _read_inputs(request: Message) -> list[Tensor]:
+def _read_body(request: Message) -> oip.RequestBody:
+    """The same request as REST would bring it."""
     raw = request.raw_input_contents
     if raw and (len(raw) != len(request.inputs) or any(tensor.HasField("contents") for tensor in request.inputs)):
         raise UsageError(f"expected raw contents of all {len(request.inputs)} inputs or of none, got {len(raw)}")
-    return [
-        Tensor(
-            tensor.name,
-            tensor.datatype,
-            tuple(tensor.shape),
-            unpack(tensor.datatype, raw[at]) if raw else _typed(tensor),
-        )
-        for at, tensor in enumerate(request.inputs)
-    ]
+    chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in request.parameters.items()}
+    said = {name: getattr(value, which) for name, (value, which) in chosen.items() if which is not None}
+    try:
+        parameters = msgspec.convert(said, oip.RequestParameters, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"parameters: {error}") from error
+    return oip.RequestBody(
+        inputs=[_read_input(tensor, raw[at] if raw else None) for at, tensor in enumerate(request.inputs)],
+        id=request.id or None,
+        parameters=parameters,
+        outputs=[oip.WantedOutput(output.name) for output in request.outputs],
+    )
 
 
-def _typed(tensor: Message) -> list[Any]:
-    if tensor.datatype not in _TYPED:
-        raise UsageError(f"input {tensor.name}: expected one of {', '.join(_TYPED)}, got {tensor.datatype!r}")
-    return list(getattr(tensor.contents, _TYPED[tensor.datatype]))
+def _read_input(tensor: Message, raw: bytes | None) -> Input:
+    read = Input(tensor.name, list(tensor.shape), tensor.datatype)
+    if raw is not None:
+        read.parameters = InputParameters(len(raw))
+    elif tensor.datatype == "BYTES":
+        read.data = [*read_texts(tensor.contents.bytes_contents)]
+    elif tensor.datatype in _TYPED:
+        read.data = list(getattr(tensor.contents, _TYPED[tensor.datatype]))
+    return read
 
 
-def _write_response(response: InferResponse, outputs: list[Tensor], raw: bool) -> Message:
+def _write_response(response: InferResponse, tensors: list[oip.Output], raw: bool) -> Message:
     message = pb.ModelInferResponse(
         model_name=response.model, model_version=response.release, id=response.id or "", outputs=[]
     )
-    for tensor in outputs:
-        output = _named(pb.ModelInferResponse.InferOutputTensor, tensor)
+    for tensor in tensors:
+        output = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        data = tensor.data or []
         if raw:
-            message.raw_output_contents.append(pack(tensor.datatype, tensor.data))
+            message.raw_output_contents.append(oip_binary.write_values(tensor.datatype, data))
         else:
-            data = [value.encode() for value in tensor.data] if tensor.datatype == "BYTES" else tensor.data
-            getattr(output.contents, _TYPED[tensor.datatype]).extend(data)
-        message.outputs.append(output)
+            typed = [text.encode() for text in data] if tensor.datatype == "BYTES" else data
+            getattr(output.contents, _TYPED[tensor.datatype]).extend(typed)
     return message
-
-
-def _named(kind: type[Message], tensor: Tensor) -> Message:
-    return kind(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)

@@ -28,6 +28,7 @@ from tianti.errors import (
 )
 from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.serving.models import Models
+from tianti.serving.oip import Repository
 
 with needs_extra("grpc"):
     import grpc
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _HEALTH = "/grpc.health.v1.Health/Check"
-_SERVING = b"\x08\x01"  # HealthCheckResponse(status=SERVING)
+_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"  # HealthCheckResponse(status=...)
 _SHOWN = 1000  # characters of an error: it travels in a header, and callers refuse long ones
 _STATUSES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (  # the first that fits
     (UnknownModelError, grpc.StatusCode.NOT_FOUND),
@@ -76,6 +77,7 @@ async def start_grpc(
     *,
     access: "Access | None" = None,
     quota: "Quota | None" = None,
+    repository: Repository | None = None,
     tls: Callable[[], Pem] | None = None,
     share_port: bool = False,
 ) -> Listening:
@@ -86,6 +88,7 @@ async def start_grpc(
         address: `host:port`; port 0 takes a free one.
         access: None: whoever reaches the port may ask.
         quota: counts texts by the names that `access` gives.
+        repository: what loads and unloads models; None: they stay as they are.
         tls: read for every connection, so that a renewed certificate needs no restart; None: no TLS.
         share_port: several processes listen on one port, and each call comes to one of them.
 
@@ -99,7 +102,8 @@ async def start_grpc(
             ("grpc.so_reuseport", int(share_port)),
         ]
     )
-    server.add_generic_rpc_handlers((_Handlers([*oip.methods(models), *tfs.methods(models)], _Gate(access, quota)),))
+    methods = [*oip.methods(models, repository), *tfs.methods(models)]
+    server.add_generic_rpc_handlers((_Handlers(methods, _Gate(access, quota), models),))
     try:
         port = server.add_secure_port(address, _credentials(tls)) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
@@ -141,17 +145,16 @@ class _Gate:
 class _Handlers(grpc.GenericRpcHandler):
     """Methods by their path on the wire."""
 
-    def __init__(self, methods: list[Method], gate: _Gate) -> None:
+    def __init__(self, methods: list[Method], gate: _Gate, models: Models) -> None:
+        async def health(_request: bytes, _context: Any) -> bytes:  # noqa: ANN401
+            return _SERVING if models.names else _NOT_SERVING
+
         self._by_path = {method.path: _handler(method, gate) for method in methods}
-        self._by_path[_HEALTH] = grpc.unary_unary_rpc_method_handler(_health)
+        self._by_path[_HEALTH] = grpc.unary_unary_rpc_method_handler(health)
 
     def service(self, handler_call_details: Any) -> Any:  # noqa: ANN401
         """The handler of a path; None: UNIMPLEMENTED."""
         return self._by_path.get(handler_call_details.method)
-
-
-async def _health(_request: bytes, _context: Any) -> bytes:  # noqa: ANN401
-    return _SERVING
 
 
 def _handler(method: Method, gate: _Gate) -> Any:  # noqa: ANN401
