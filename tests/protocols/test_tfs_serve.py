@@ -98,6 +98,24 @@ def test_examples_share_a_context() -> None:
         assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [
+        ('{"instances": [{"tag": "foo", "signal": [1, 2]}, {"tag": "bar", "signal": [3, 4]}]}', "tag, signal"),
+        ('{"inputs": {"tag": ["foo", "bar"], "signal": [[1, 2], [3, 4]]}}', "tag, signal"),
+        ('{"signature_name": "tensorflow/serving/regress", "examples": [{"x": 1.0}, {"x": 2.0}]}', "x"),
+        ('{"examples": [{"image": {"b64": "aW1hZ2UgYnl0ZXM="}, "caption": "seaside"}]}', "image, caption"),
+    ],
+)
+def test_documented_bodies_are_understood_up_to_their_inputs(body: str, got: str) -> None:
+    """The examples of the page are of other models: what is missed is the input, and nothing else."""
+    with pytest.raises(UsageError, match=f"or input_ids with attention_mask; got {got}$"):
+        if "examples" in body:
+            tfs_serve.decode_examples(body.encode(), tfs_serve.REGRESS)
+        else:
+            tfs_serve.decode_predict(body.encode())
+
+
 def test_answers_come_in_the_shape_of_the_question() -> None:
     rows = json.loads(tfs_serve.encode_predictions(RESPONSE, LABELS, rows=True))["predictions"]
     columns = json.loads(tfs_serve.encode_predictions(RESPONSE, LABELS, rows=False))["outputs"]
