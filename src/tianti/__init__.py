@@ -9,8 +9,8 @@
 Importing this stays light: no engine, no network library, nothing of training.
 """
 
-from tianti.device import Ladder, load
+from tianti.device import Ladder, Trust, load
 
-__all__ = ["Ladder", "__version__", "load"]
+__all__ = ["Ladder", "Trust", "__version__", "load"]
 
 __version__ = "0.1.0"

@@ -19,7 +19,7 @@
         ├── DeadlineError          not within the request's deadline
         ├── RefusedError           it says that the request is wrong: asking again does not help
         │   └── TextRefusedError   because of its text: another one may be answered
-        └── BusyError              it is out or has as much under way as it can take: not asked
+        └── BusyError              it is out or has as much under way as it can take: not asked, or it says so itself
 
 Not here: HTTP status codes and exit handling, which belong to `serving` and `cli`.
 Invariant: a message says what was expected, what was found, and the cure.
@@ -114,7 +114,7 @@ class TextRefusedError(RefusedError):
 
 
 class BusyError(UpstreamError):
-    """A higher tier is out, or has as much under way as it can take; it was not asked."""
+    """A higher tier is out and was not asked, or has as much under way as it can take: known here, or said by it."""
 
 
 @contextmanager

@@ -12,11 +12,13 @@ from tests.fault_server import (
     HEALTHY,
     JUNK_BEHIND,
     LABEL,
+    Asked,
     answer_of,
     drip,
     fault_server,
     nobody,
     response,
+    right,
     says,
 )
 from tianti.device import Ladder, load
@@ -81,6 +83,28 @@ def test_an_answer_of_another_release_is_not_certified_whatever_it_says(release:
     with fault_server(another) as url, load(release.folder, upstream=url, audits=0.0) as ladder:
         given = ladder.predict("luminaire")
     assert (given.tier, given.decision.certified) == (Tier.CLOUD, False)
+
+
+@pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
+@pytest.mark.parametrize(("header", "out"), [("\r\nRetry-After: 1", False), ("", True)])
+def test_a_server_that_says_when_to_come_again_is_busy_and_not_out(
+    release: Release, status: str, header: str, out: bool
+) -> None:
+    """The second case is the control: who does not say when is a failure, which opens the breaker."""
+    shed = []
+
+    async def six_times(writer: asyncio.StreamWriter, asked: Asked) -> None:
+        shed.append(asked)
+        writer.write(response(b'{"error": "busy"}', status + header) if len(shed) <= 6 else response(right(asked)))
+
+    with fault_server(six_times) as url, load(release.folder, upstream=url, audits=0.0) as ladder:
+        answers = [ladder.predict("luminaire") for _ in range(6)]
+        after = ladder.predict("luminaire")
+    reasons = {answer.decision.reason for answer in answers}
+    assert reasons == ({Reason.UPSTREAM_DOWN, Reason.BREAKER_OPEN} if out else {Reason.BUSY})
+    assert all(answer.tier is Tier.DEVICE and answer.decision.degraded for answer in answers)
+    if not out:
+        assert (after.tier, len(shed)) == (Tier.CLOUD, 7)
 
 
 @pytest.mark.parametrize("body", [b"x" * (MAX_BODY_BYTES + 1), answer_of("", 1.5), answer_of("", -0.1)])

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.router.virtual import FakeRemote, now_s, run
+from tianti.errors import BusyError
 from tianti.router import Answer, Terms, Upstream, climb, follow
 from tianti.router.breaker import FAILURES, Breaker
 from tianti.spec import Prediction, Reason, Request, Tier
@@ -201,6 +202,48 @@ def test_a_load_step_past_what_a_node_can_do_is_refused_at_once_and_not_queued()
     assert len(refused) > 0.8 * 160 * 25 and max(refused) == 0.0
     after = [answer for came_s, _, answer in answers if came_s > 45.0]
     assert all(answer.tier is Tier.CLOUD for answer in after)
+
+
+class Sheds(FakeRemote):
+    """Has more to do than it can where a `FakeRemote` would be down, and says so."""
+
+    async def _respond(self, delay_s: float) -> None:
+        if self.down_s[0] <= now_s() < self.down_s[1]:
+            raise BusyError("come again in a second")
+        await super()._respond(delay_s)
+
+
+def check_shedding(remote: FakeRemote, answers: list[tuple[float, float, Prediction]]) -> None:
+    for came_s, took_s, answer in answers:
+        if OUTAGE_S[0] <= came_s < OUTAGE_S[1]:
+            assert (answer.decision.reason, answer.decision.tiers_tried, took_s) == (Reason.BUSY, ("device",), 0.0)
+        else:
+            assert answer.tier is Tier.CLOUD
+    assert len(remote.asked) == len(answers)  # none was tried again, and none was kept from it
+    assert remote.probed == []
+
+
+def test_a_node_that_says_it_is_busy_is_not_out_and_is_not_asked_again_for_the_same_request() -> None:
+    remote = Sheds(down_s=OUTAGE_S)
+    check_shedding(remote, run(live_through([remote])))
+
+
+def test_control_a_node_that_fails_in_its_stead_is_tried_again_and_then_out() -> None:
+    remote = FakeRemote(down_s=OUTAGE_S)
+    with pytest.raises(AssertionError):
+        check_shedding(remote, run(live_through([remote])))
+    assert remote.probed
+
+
+def test_a_node_that_says_it_is_busy_counts_as_full_for_a_while() -> None:
+    async def scene() -> tuple[float, float]:
+        upstream = Upstream(Sheds(down_s=(0.0, 1.0)), now_s)
+        await upstream.ask(Request(text="a"), 1.0)
+        at_once = upstream.use
+        await asyncio.sleep(1.0)
+        return at_once, upstream.use
+
+    assert run(scene()) == (1.0, 0.0)
 
 
 def test_a_node_that_is_always_too_slow_is_not_waited_for() -> None:

@@ -6,7 +6,8 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -25,8 +26,12 @@ from tianti.errors import (
 )
 from tianti.package import Release
 from tianti.protocols.infer import MAX_BODY_BYTES, InferRequest, InferResponse
+from tianti.serving.access import Access, Scope
 from tianti.serving.grpc.proto import oip_pb2, tfs_pb2
-from tianti.serving.grpc.server import Pem, start_grpc
+from tianti.serving.grpc.server import start_grpc
+from tianti.serving.quota import Quota
+from tianti.serving.tls import Tls
+from tianti.serving.tokens import create_token
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 LIVE = "/inference.GRPCInferenceService/ServerLive"
@@ -117,43 +122,19 @@ def test_a_message_past_the_limit_is_not_read(release: Release) -> None:
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-class Known(NamedTuple):
-    name: str
-    quota_per_s: float | None = None
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),)
 
 
-class Door:
-    """As `Access`: one token, which may predict."""
-
-    def check(self, authorization: bytes | None, scope: str) -> Known:
-        if authorization != b"Bearer right":
-            raise AccessError("expected a token", known=False)
-        if scope != "predict":
-            raise AccessError(f"the token is not for {scope}", known=True)
-        return Known("alice", 2.0)
-
-
-class Share:
-    """As `Quota`: so many texts in all."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def take(self, client: str, per_s: float, count: int, now_s: float) -> None:
-        assert (client, per_s) == ("alice", 2.0)
-        if count > self.left:
-            raise QuotaError("alice had her share", 0.5)
-        self.left -= count
-
-
-def test_a_call_needs_a_token_for_its_scope(release: Release) -> None:
+def test_a_call_needs_a_token_for_its_scope(release: Release, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    right = bearer(create_token(tokens, "alice", (Scope.PREDICT,)))
     body, change = request(b"lamp").SerializeToString(), "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-    right = (("authorization", "Bearer right"),)
     with (
-        grpc_node(models_of(release), access=Door()) as port,
+        grpc_node(models_of(release), access=Access(tokens)) as port,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        for metadata in ((), (("authorization", "Bearer wrong"),)):
+        for metadata in ((), bearer("wrong")):
             with pytest.raises(grpc.RpcError) as raised:
                 send(channel, body, metadata=metadata)
             assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -168,17 +149,18 @@ def test_a_call_needs_a_token_for_its_scope(release: Release) -> None:
         assert send(channel, b"", LIVE) == oip_pb2.ServerLiveResponse(live=True).SerializeToString()
 
 
-def test_a_quota_counts_texts(release: Release) -> None:
-    right, quota = (("authorization", "Bearer right"),), Share(3)
+def test_a_quota_counts_texts(release: Release, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    right = bearer(create_token(tokens, "alice", (Scope.PREDICT,), quota_per_s=0.5))
     with (
-        grpc_node(models_of(release), access=Door(), quota=quota) as port,
+        grpc_node(models_of(release), access=Access(tokens), quota=Quota()) as port,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        assert send(channel, request(b"lamp", b"song").SerializeToString(), metadata=right)
+        assert send(channel, request(*[b"lamp"] * 10).SerializeToString(), metadata=right)
         with pytest.raises(grpc.RpcError) as raised:
-            send(channel, request(b"lamp", b"song").SerializeToString(), metadata=right)
+            send(channel, request(b"lamp").SerializeToString(), metadata=right)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert quota.left == 1
+        assert float(dict(raised.value.trailing_metadata())["retry-after"]) > 10.0  # one text would have been soon
 
 
 def test_the_calls_deadline_is_the_requests() -> None:
@@ -246,15 +228,21 @@ def test_a_taken_port_is_named_with_the_cure(release: Release) -> None:
         asyncio.run(start_grpc(models, f"127.0.0.1:{port}"))
 
 
-def pem_of(authority: trustme.CA, clients: trustme.CA | None = None) -> Pem:
-    issued = authority.issue_cert("127.0.0.1")
-    client_ca = None if clients is None else clients.cert_pem.bytes()
-    return Pem(issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes(), client_ca)
+def issue(authority: trustme.CA, folder: Path, clients: trustme.CA | None = None) -> Tls:
+    """Writes a certificate for 127.0.0.1 into a folder; what was there is replaced."""
+    issued, client_ca = authority.issue_cert("127.0.0.1"), None
+    issued.cert_chain_pems[0].write_to_path(folder / "node.pem")
+    issued.private_key_pem.write_to_path(folder / "node.key")
+    if clients is not None:
+        client_ca = folder / "clients.pem"
+        clients.cert_pem.write_to_path(client_ca)
+    return Tls(folder / "node.pem", folder / "node.key", client_ca)
 
 
-def ask_over_tls(port: int, trusted: trustme.CA, mine: Pem | None = None) -> bytes:
-    key, chain = (None, None) if mine is None else (mine.key, mine.certificate)
-    credentials = grpc.ssl_channel_credentials(trusted.cert_pem.bytes(), key, chain)
+def ask_over_tls(port: int, trusted: trustme.CA, mine: trustme.CA | None = None) -> bytes:
+    shown = None if mine is None else mine.issue_cert("client")
+    pair = (None, None) if shown is None else (shown.private_key_pem.bytes(), shown.cert_chain_pems[0].bytes())
+    credentials = grpc.ssl_channel_credentials(trusted.cert_pem.bytes(), *pair)
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
         return send(channel, b"", LIVE)
 
@@ -265,42 +253,47 @@ def refused(ask: Callable[..., bytes], *args: Any) -> bool:
     return raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_tls_answers_those_who_trust_it_and_a_renewed_certificate_needs_no_restart(release: Release) -> None:
+def test_tls_answers_those_who_trust_it_and_a_renewed_certificate_needs_no_restart(
+    release: Release, tmp_path: Path
+) -> None:
     ours, other = trustme.CA(), trustme.CA()
-    current: list[Any] = [pem_of(ours)]
-
-    def read() -> Pem:
-        if isinstance(current[0], Exception):
-            raise current[0]
-        return current[0]
-
-    with grpc_node(models_of(release), tls=read) as port:
+    tls = issue(ours, tmp_path)
+    with grpc_node(models_of(release), tls=tls) as port:
         assert ask_over_tls(port, ours)
         assert refused(ask_over_tls, port, other)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             assert refused(send, channel, b"", LIVE)
-        current[0] = pem_of(other)
+        issue(other, tmp_path)
         assert ask_over_tls(port, other)
-        for broken in (OSError("no such file"), Pem(b"", b""), Pem(b"-----", b"-----")):
-            current[0] = broken
-            assert ask_over_tls(port, other), broken
+        for broken in (b"", b"-----"):  # whatever is found, the last certificate that could be used stays
+            tls.certificate.write_bytes(broken)
+            assert ask_over_tls(port, other)
+        tls.certificate.unlink()
+        assert ask_over_tls(port, other)
 
 
-def test_mutual_tls_refuses_a_client_without_a_certificate_and_one_of_anothers(release: Release) -> None:
-    ours, clients, other = trustme.CA(), trustme.CA(), trustme.CA()
-    pem = pem_of(ours, clients)
-    with grpc_node(models_of(release), tls=lambda: pem) as port:
-        assert refused(ask_over_tls, port, ours)
-        assert refused(ask_over_tls, port, ours, pem_of(other))
-        assert ask_over_tls(port, ours, pem_of(clients))
-
-
-@pytest.mark.parametrize("broken", [{"certificate": b"-----"}, {"key": b""}, {"key": pem_of(trustme.CA()).key}])
-def test_a_certificate_that_cannot_be_used_is_named_before_anything_listens(
-    release: Release, broken: dict[str, bytes]
+def test_mutual_tls_refuses_a_client_without_a_certificate_and_one_of_anothers(
+    release: Release, tmp_path: Path
 ) -> None:
-    pem = pem_of(trustme.CA())._replace(**broken)
-    with pytest.raises(UsageError, match="certificate"), grpc_node(models_of(release), tls=lambda: pem):
+    ours, clients, other = trustme.CA(), trustme.CA(), trustme.CA()
+    with grpc_node(models_of(release), tls=issue(ours, tmp_path, clients)) as port:
+        assert refused(ask_over_tls, port, ours)
+        assert refused(ask_over_tls, port, ours, other)
+        assert ask_over_tls(port, ours, clients)
+
+
+@pytest.mark.parametrize("broken", ["node.pem", "node.key", "mismatch", "gone"])
+def test_a_certificate_that_cannot_be_used_is_named_before_anything_listens(
+    release: Release, broken: str, tmp_path: Path
+) -> None:
+    tls = issue(trustme.CA(), tmp_path)
+    if broken == "mismatch":
+        trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(tls.key)
+    elif broken == "gone":
+        tls.key.unlink()
+    else:
+        (tmp_path / broken).write_bytes(b"-----")
+    with pytest.raises(UsageError, match="certificate"), grpc_node(models_of(release), tls=tls):
         pass
 
 

@@ -30,6 +30,7 @@ from tianti.router import (
     connect,
     follow,
 )
+from tianti.runtimes.trust import Trust
 from tianti.spec import Prediction, Reason, Request, Tier
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def load(
     per_day: float | None = None,
     audits: float = AUDITS,
     deadline_ms: float = 500.0,
+    trust: Trust | None = None,
     log: str | Path | None = None,
     log_texts: bool = False,
 ) -> "Ladder":
@@ -76,12 +78,14 @@ def load(
         per_day: money for higher tiers in any 24 hours, at the release's prices; what is past it is answered here.
         audits: share of texts whose answer is compared with the cloud's, later and unseen: 0 for none.
         deadline_ms: within which every text is answered, counted from its `predict`.
+        trust: how the nodes above are known, and what they are shown: a private authority, a certificate, a token.
         log: a file to which a JSON line for each answer is appended: scores, times, who answered (`tianti replay`).
         log_texts: write the raw texts to that file too.
 
     Raises:
         PackageError: there is no such release, or it is malformed; an IntegrityError if its bytes are not its own.
-        UsageError: the point is not certified, a URL is not one, the deadline is not a time, the log cannot be written.
+        UsageError: the point is not certified, a URL is not one, what `trust` names cannot be used, the deadline is not
+            a time, the log cannot be written.
     """
     if not 0.0 < deadline_ms < float("inf"):
         raise UsageError(f"deadline_ms: expected milliseconds above 0, got {deadline_ms}")
@@ -90,7 +94,7 @@ def load(
     policy = Policy(point=point, laxest=laxest, per_day=per_day, audits=audits)
     if log_texts and log is None:
         raise UsageError("log_texts: expected a log to write them to, got none; name it as log=FILE")
-    (upstreams,) = connect(urls, [found])
+    (upstreams,) = connect(urls, [found], trust)
     node = Node(found, tier, upstreams, policy=policy)
     return Ladder(node, deadline_ms, None if log is None else Journal(Path(log), log_texts))
 

@@ -19,6 +19,7 @@ from tianti.router.allowances import Retries
 from tianti.router.breaker import MAX_WAIT_S, Breaker
 from tianti.router.climb import Ask, Outcome
 from tianti.router.limit import Limit
+from tianti.runtimes.trust import Trust
 from tianti.spec import Prediction, Reason, Request, Tier
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Remote(Protocol):
         """The node's answer within the time.
 
         Raises:
-            UpstreamError: there is none, whatever the cause; a DeadlineError if it took too long.
+            UpstreamError: there is none, whatever the cause; a DeadlineError if it took too long, a BusyError if the
+                node says that it has more to do than it can.
         """
         ...
 
@@ -114,6 +116,9 @@ class Upstream:
             took_s = self._clock() - began_s
             self._breaker.succeeded()
             return error
+        except BusyError as error:  # neither a failure nor a success; the limit shrinks until it says so no more
+            self._full_at_s = self._clock()
+            return error
         except UpstreamError as error:
             self._breaker.failed(self._clock())
             self._ensure_probing()
@@ -152,19 +157,20 @@ class Upstream:
             self._breaker.probed(await self._remote.probe(), self._clock())
 
 
-def connect(names: Sequence[str], releases: Sequence[Release]) -> list[list[Upstream]]:
+def connect(names: Sequence[str], releases: Sequence[Release], trust: Trust | None = None) -> list[list[Upstream]]:
     """What each release may ask; nothing is sent yet.
 
     Args:
         names: URLs of our nodes, which all releases share; `cloud` for the server that a release names as its cloud,
             and `cloud=URL` for the same model at another place.
         releases: all of one model name.
+        trust: how our nodes are known, and what they are shown; a called cloud is shown none of it.
 
     Raises:
-        UsageError: a URL is not one, or the cloud's secret is missing.
+        UsageError: a URL is not one, what the trust names cannot be used, or the cloud's secret is missing.
         PackageError: a release holds its cloud's model, so there is no server to call.
     """
-    nodes = {name: Upstream(_node(name, releases[0])) for name in names if not _is_cloud(name)}
+    nodes = {name: Upstream(_node(name, releases[0], trust)) for name in names if not _is_cloud(name)}
     return [[nodes.get(name) or Upstream(_cloud(name, release)) for name in names] for release in releases]
 
 
@@ -172,10 +178,10 @@ def _is_cloud(name: str) -> bool:
     return name.partition("=")[0] == Tier.CLOUD
 
 
-def _node(url: str, release: Release) -> Remote:
+def _node(url: str, release: Release, trust: Trust | None) -> Remote:
     from tianti.runtimes.remote import RemoteRung  # a ladder of one rung never loads the network library
 
-    return RemoteRung(url, release.record.name)
+    return RemoteRung(url, release.record.name, trust)
 
 
 def _cloud(name: str, release: Release) -> Remote:

@@ -25,6 +25,7 @@ from tianti.protocols.tensors import (
     token_tensors,
 )
 from tianti.runtimes.http import Connection
+from tianti.runtimes.trust import bearer
 from tianti.spec import Decision, Endpoint, Prediction, Reason, Request, Tier
 
 _PATIENCE_S = 30.0  # of what is asked while building
@@ -186,11 +187,8 @@ def client_of(package: ModelPackage, url: str | None = None) -> EndpointClient:
 def _secret(endpoint: Endpoint) -> dict[str, str]:
     if endpoint.key_env is None:
         return {}
-    if not (key := os.environ.get(endpoint.key_env, "").strip()):
-        raise UsageError(f"cloud.key_env: expected a key in the environment variable {endpoint.key_env}, got none")
-    if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"cloud.key_env: the key in {endpoint.key_env} has characters that no header can hold")
-    return {"authorization": f"Bearer {key}"}
+    where = f"the environment variable {endpoint.key_env}"
+    return bearer("cloud.key_env", where, os.environ.get(endpoint.key_env, ""))
 
 
 def _load_tokenizer(path: Path, max_length: int):  # type: ignore[no-untyped-def]  # noqa: ANN202

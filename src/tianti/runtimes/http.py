@@ -1,6 +1,6 @@
 """A connection to one HTTP server: a body goes, a body comes, within a time.
 
-Not here: what the bodies mean (`protocols`).
+Not here: what the bodies mean (`protocols`), certificates and tokens (`trust`).
 Invariants: a call ends within its time, with a body of at most MAX_BODY_BYTES or an UpstreamError; no environment
 variable changes where a request goes (proxies, netrc).
 """
@@ -8,16 +8,20 @@ variable changes where a request goes (proxies, netrc).
 import asyncio
 from collections.abc import Mapping
 
-from tianti.errors import DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
+from tianti.errors import BusyError, DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
 from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.protocols.oip import decode_error
+from tianti.runtimes.trust import Trust, client_context, is_loopback, take_up, token_header
 from tianti.spec.endpoint import split_url
+from tianti.store import Watched
 
 PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
 _CONNECTIONS = 64
 _MAY_PASS = (408, 425, 429)  # of the 4xx: the same request may be answered later
+_NOTHING = Trust()
 _OF_THE_TEXT = (400, 413, 415, 422)
+_BUSY = (429, 503)  # with a time after which to come again: without one, 503 is also what a proxy says of a dead server
 
 
 class Connection:
@@ -26,10 +30,10 @@ class Connection:
     What it needs is imported here at the latest, not in the first call, which has a deadline.
 
     Raises:
-        UsageError: the URL is not one.
+        UsageError: the URL is not one, or what the trust names cannot be used with it.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, trust: Trust = _NOTHING) -> None:
         import httpx2
 
         parts = split_url(url)
@@ -37,11 +41,17 @@ class Connection:
             shown = url.rpartition("@")[2]  # before it may stand a password
             raise UsageError(f"upstream: expected a URL such as http://127.0.0.1:8081, got {shown!r}")
         self.name = parts.netloc.rpartition("@")[2]
+        if trust != _NOTHING and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            shown = f"http://{self.name}"
+            raise UsageError(f"upstream: expected https:// where certificates or a token are named, got {shown}")
         self._url = url.rstrip("/")
+        self._trust = trust
+        self._context = client_context(trust) if parts.scheme == "https" else None
+        self._own_headers = Watched(trust.files, self._take_up)
         self._client = httpx2.AsyncClient(
             timeout=None,  # the whole call has one
             trust_env=False,
-            verify=parts.scheme != "http",  # loading certificate authorities takes 20 ms
+            verify=self._context or False,
             limits=httpx2.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S),
             headers={"content-type": "application/json", **(headers or {})},
         )
@@ -51,28 +61,35 @@ class Connection:
 
         Raises:
             DeadlineError: not within `remaining_s`.
+            BusyError: the server has more to do than it can, and says when to come again.
             RefusedError: the server says that the request is wrong, a TextRefusedError where it may be for its text.
             UpstreamError: it cannot be reached, or answers with another error.
         """
         try:
             async with asyncio.timeout(remaining_s):
-                status, content = await self._exchange("GET" if body is None else "POST", path, body)
+                status, later, content = await self._exchange("GET" if body is None else "POST", path, body)
         except TimeoutError:
             raise DeadlineError(f"{self.name} did not answer within {remaining_s * 1e3:.0f} ms") from None
         except Exception as error:  # exceptions of several libraries come through here; none may lose a request
             raise UpstreamError(f"{self.name} cannot be asked: {error or type(error).__name__}") from error
         if status != 200:
-            raise _kind_of(status)(f"{self.name} answered {status}: {decode_error(content)}")
+            raise _kind_of(status, later)(f"{self.name} answered {status}: {decode_error(content)}")
         return content
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bool, bytes]:
         content = bytearray()
-        async with self._client.stream(method, f"{self._url}{path}", content=body) as response:
+        own = self._own_headers.get()
+        async with self._client.stream(method, f"{self._url}{path}", content=body, headers=own) as response:
             async for part in response.aiter_bytes():
                 content += part
                 if len(content) > MAX_BODY_BYTES:
                     raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more")
-            return response.status_code, bytes(content)
+            return response.status_code, "retry-after" in response.headers, bytes(content)
+
+    def _take_up(self) -> dict[str, str]:
+        if self._context is not None:
+            take_up(self._context, self._trust)
+        return token_header(self._trust)
 
     async def answers(self, path: str) -> bool:
         """Is there a 200 at this path? Never raises; takes PROBE_TIMEOUT_S at most."""
@@ -87,7 +104,9 @@ class Connection:
         await self._client.aclose()
 
 
-def _kind_of(status: int) -> type[UpstreamError]:
+def _kind_of(status: int, later: bool) -> type[UpstreamError]:
+    if later and status in _BUSY:
+        return BusyError
     if status in _OF_THE_TEXT:
         return TextRefusedError
     return RefusedError if 300 <= status < 500 and status not in _MAY_PASS else UpstreamError

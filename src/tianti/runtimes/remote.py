@@ -13,6 +13,7 @@ from tianti.errors import UpstreamError, UsageError
 from tianti.protocols.infer import InferRequest
 from tianti.protocols.oip import decode_response, encode_request
 from tianti.runtimes.http import Connection
+from tianti.runtimes.trust import Trust
 from tianti.spec import Prediction, Request
 
 
@@ -20,11 +21,11 @@ class RemoteRung:
     """Another node at a URL such as http://edge:8081, answering for the model of this name.
 
     Raises:
-        UsageError: the URL is not one.
+        UsageError: the URL is not one, or what the trust names cannot be used with it.
     """
 
-    def __init__(self, url: str, model: str) -> None:
-        self._connection = Connection(url)
+    def __init__(self, url: str, model: str, trust: Trust | None = None) -> None:
+        self._connection = Connection(url, trust=trust or Trust())
         self.name = self._connection.name
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
 

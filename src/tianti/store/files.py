@@ -13,8 +13,8 @@ import msgspec
 from tianti.errors import StoreError
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole: temporary name, fsync, rename.
+def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file whole: temporary name, fsync, rename. It never has more permissions than `mode`.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
@@ -28,8 +28,7 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp's 0600 would keep other users of the machine from reading a release
-        temporary.chmod(0o644)
+        temporary.chmod(mode)  # mkstemp's 0600 would keep other users of the machine from reading a release
         os.replace(temporary, path)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error

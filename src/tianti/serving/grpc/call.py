@@ -11,6 +11,7 @@ import msgspec
 
 from tianti.errors import DeadlineError, UsageError
 from tianti.protocols.infer import InferRequest, InferResponse
+from tianti.serving.access import Scope
 from tianti.serving.models import Models
 
 Message: TypeAlias = Any  # generated classes have no types
@@ -36,7 +37,7 @@ class Method(NamedTuple):
     path: str
     takes: type[Message]
     handle: Callable[[Message, Call], Awaitable[Message]]
-    scope: str | None = "predict"
+    scope: Scope | None = Scope.PREDICT
     failed: Callable[[Message, str], Message] | None = None
 
 

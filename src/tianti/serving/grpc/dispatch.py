@@ -9,7 +9,7 @@ Invariant: every error is a status, and one that is not ours tells nothing of it
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -23,12 +23,10 @@ from tianti.errors import (
     UnknownModelError,
     UsageError,
 )
+from tianti.serving.access import Access, Caller, Scope
 from tianti.serving.grpc.call import Call, Message, Method
 from tianti.serving.models import Models
-
-if TYPE_CHECKING:
-    from tianti.serving.access import Access, Caller
-    from tianti.serving.quota import Quota
+from tianti.serving.quota import Quota
 
 Context: TypeAlias = Any  # grpc has no types
 
@@ -50,11 +48,11 @@ _STATUSES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (  # the first 
 class Gate:
     """What every call passes before its message is looked at."""
 
-    def __init__(self, access: "Access | None", quota: "Quota | None") -> None:
+    def __init__(self, access: Access | None, quota: Quota | None) -> None:
         self._access = access
         self._quota = quota
 
-    def enter(self, context: Context, scope: str | None) -> Call:
+    def enter(self, context: Context, scope: Scope | None) -> Call:
         """Raises: AccessError: the caller may not."""
         caller = None
         if self._access is not None and scope is not None:
@@ -63,7 +61,7 @@ class Gate:
         remaining_s = context.time_remaining()
         return Call(None if remaining_s is None else remaining_s * 1000.0, lambda count: self._charge(caller, count))
 
-    def _charge(self, caller: "Caller | None", count: int) -> None:
+    def _charge(self, caller: Caller | None, count: int) -> None:
         if self._quota is not None and caller is not None and caller.quota_per_s is not None:
             self._quota.take(caller.name, caller.quota_per_s, count, time.monotonic())
 

@@ -12,6 +12,7 @@ from tianti.errors import UnknownModelError, UsageError
 from tianti.protocols import oip, oip_binary
 from tianti.protocols.infer import InferResponse
 from tianti.protocols.oip_inputs import Input, InputParameters
+from tianti.serving.access import Scope
 from tianti.serving.grpc.call import Call, Message, Method, answer, read_texts
 from tianti.serving.grpc.proto import oip_pb2 as pb
 from tianti.serving.models import Models
@@ -35,9 +36,9 @@ def methods(models: Models, repository: Repository | None = None) -> list[Method
         Method(f"{_SERVICE}RepositoryIndex", pb.RepositoryIndexRequest, service.index),
     ]
     if repository is not None:
-        found.append(Method(f"{_SERVICE}RepositoryModelLoad", pb.RepositoryModelLoadRequest, service.load, "admin"))
+        found.append(Method(f"{_SERVICE}RepositoryModelLoad", pb.RepositoryModelLoadRequest, service.load, Scope.ADMIN))
         found.append(
-            Method(f"{_SERVICE}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, service.unload, "admin")
+            Method(f"{_SERVICE}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, service.unload, Scope.ADMIN)
         )
     return found
 

@@ -8,31 +8,21 @@ Not here: what every call passes (`dispatch`), the services' methods (`oip`, `tf
 Invariant: no message past MAX_BODY_BYTES is read.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tianti.errors import UsageError, needs_extra
 from tianti.protocols.infer import MAX_BODY_BYTES
+from tianti.serving.access import Access
 from tianti.serving.models import Models
 from tianti.serving.oip import Repository
+from tianti.serving.quota import Quota
+from tianti.serving.tls import Tls
 
 with needs_extra("grpc"):
     import grpc
 
     from tianti.serving.grpc import oip, tfs
     from tianti.serving.grpc.dispatch import Gate, Handlers
-
-if TYPE_CHECKING:
-    from tianti.serving.access import Access
-    from tianti.serving.quota import Quota
-
-
-class Pem(NamedTuple):
-    """A certificate with its chain, its key, and, for clients that must have one, who signs theirs."""
-
-    certificate: bytes
-    key: bytes
-    client_ca: bytes | None = None
 
 
 class Listening(NamedTuple):
@@ -46,10 +36,10 @@ async def start_grpc(
     models: Models,
     address: str,
     *,
-    access: "Access | None" = None,
-    quota: "Quota | None" = None,
+    access: Access | None = None,
+    quota: Quota | None = None,
     repository: Repository | None = None,
-    tls: Callable[[], Pem] | None = None,
+    tls: Tls | None = None,
     share_port: bool = False,
 ) -> Listening:
     """Begin to answer; the caller stops `server`, whose `stop(grace)` lets calls under way end.
@@ -60,11 +50,11 @@ async def start_grpc(
         access: None: whoever reaches the port may ask.
         quota: counts texts by the names that `access` gives.
         repository: what loads and unloads models; None: they stay as they are.
-        tls: read for every connection, so that a renewed certificate needs no restart; None: no TLS.
+        tls: files, read for every connection, so that a renewed certificate needs no restart; None: no TLS.
         share_port: several processes listen on one port, and each call comes to one of them.
 
     Raises:
-        UsageError: the port cannot be opened, or the certificate cannot be used.
+        UsageError: the port cannot be opened, or a file of `tls` cannot be used.
     """
     server = grpc.aio.server(
         options=[
@@ -84,9 +74,13 @@ async def start_grpc(
     return Listening(server, port)
 
 
-def _credentials(tls: Callable[[], Pem]) -> grpc.ServerCredentials:
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
     def read() -> grpc.ServerCertificateConfiguration:
-        pem = tls()
-        return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
+        pair = tls.key.read_bytes(), tls.certificate.read_bytes()
+        return grpc.ssl_server_certificate_configuration([pair], tls.client_ca and tls.client_ca.read_bytes())
 
-    return grpc.dynamic_ssl_server_credentials(read(), read, require_client_authentication=tls().client_ca is not None)
+    try:
+        first = read()
+    except OSError as error:
+        raise UsageError(f"gRPC needs the certificate, its key and the callers' authority: {error}") from error
+    return grpc.dynamic_ssl_server_credentials(first, read, require_client_authentication=tls.client_ca is not None)

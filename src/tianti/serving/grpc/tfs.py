@@ -17,6 +17,7 @@ from tianti.protocols import oip, tfs_about, tfs_serve
 from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.protocols.oip_inputs import Input, InputParameters
 from tianti.protocols.tfs_serve import CLASSIFY, REGRESS, SIGNATURES
+from tianti.serving.access import Scope
 from tianti.serving.grpc.call import Call, Message, Method, answer, read_texts
 from tianti.serving.grpc.proto import tfs_pb2 as pb
 from tianti.serving.models import Models
@@ -38,7 +39,7 @@ def methods(models: Models) -> list[Method]:
         Method(f"{_PREDICTION}MultiInference", pb.MultiInferenceRequest, service.multi_inference),
         Method(f"{_PREDICTION}GetModelMetadata", pb.GetModelMetadataRequest, service.metadata),
         Method(f"{_MODEL}GetModelStatus", pb.GetModelStatusRequest, service.status),
-        Method(f"{_MODEL}HandleReloadConfigRequest", pb.ReloadConfigRequest, service.reload, "admin"),
+        Method(f"{_MODEL}HandleReloadConfigRequest", pb.ReloadConfigRequest, service.reload, Scope.ADMIN),
     ]
 
 

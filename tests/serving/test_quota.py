@@ -1,0 +1,62 @@
+"""Each caller's share, in virtual time."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tianti.errors import QuotaError
+from tianti.serving.quota import Quota
+
+
+def taken(quota: Quota, counts: Sequence[tuple[float, int]], per_s: float = 10.0, client: str = "shop") -> int:
+    """How many texts of (when, how many) were let through."""
+    total = 0
+    for at_s, count in counts:
+        try:
+            quota.take(client, per_s, count, at_s)
+        except QuotaError:
+            continue
+        total += count
+    return total
+
+
+@pytest.mark.parametrize("batch", [1, 3, 10, 64])
+def test_in_a_minute_one_gets_its_share_however_it_asks(batch: int) -> None:
+    asked = [(i / 100, batch) for i in range(6000)]
+    assert 600 <= taken(Quota(), asked) <= 600 + 10 + batch
+
+
+def test_control_without_a_share_all_is_let_through() -> None:
+    assert taken(Quota(), [(i / 100, 1) for i in range(6000)], per_s=1e9) == 6000
+
+
+def test_one_callers_hunger_is_not_anothers() -> None:
+    quota = Quota()
+    assert taken(quota, [(0.0, 1)] * 1000, client="greedy") == 10
+    assert taken(quota, [(0.0, 1)] * 5, client="modest") == 5
+
+
+@pytest.mark.parametrize(("per_s", "count"), [(10.0, 1), (10.0, 64), (0.1, 1), (3.0, 2)])
+def test_after_the_time_that_is_told_there_is_room(per_s: float, count: int) -> None:
+    quota, now_s = Quota(), 1e6
+    for _ in range(50):
+        try:
+            quota.take("shop", per_s, count, now_s)
+        except QuotaError as error:
+            assert error.retry_after_s > 0.0 and "shop" in str(error)
+            now_s += error.retry_after_s
+            quota.take("shop", per_s, count, now_s)
+
+
+def test_a_clock_that_is_set_back_gives_nothing_and_locks_nobody_out() -> None:
+    quota = Quota()
+    assert taken(quota, [(1000.0, 10), (0.0, 1), (0.05, 1), (0.2, 1)]) == 11
+
+
+def test_memory_is_bounded_and_those_who_ask_are_kept() -> None:
+    quota = Quota(clients=100)
+    assert taken(quota, [(0.0, 10)]) == 10
+    for i in range(1000):
+        quota.take(f"n{i}", 10.0, 1, 0.0)
+        assert taken(quota, [(0.0, 1)]) == 0
+    assert len(quota._buckets) == 100
