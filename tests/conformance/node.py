@@ -29,7 +29,9 @@ class Served(NamedTuple):
 @contextmanager
 def run_node(models: Models) -> Iterator[Served]:
     """A node that answers while the block runs."""
-    opened = socket.create_server(("127.0.0.1", 0))
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so that Nagle is off
+    opened.bind(("127.0.0.1", 0))
+    opened.listen()
     routes = [r for d in (health, oip, tfs, native) for r in d.routes(models)] + hosted.routes(models, {})
     config = uvicorn.Config(_make_app(routes), lifespan="off", log_level="warning", access_log=False, loop="asyncio")
     server, started, grpc = uvicorn.Server(config), threading.Event(), list[Listening]()
