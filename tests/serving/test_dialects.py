@@ -1,7 +1,10 @@
 """Every dialect against real models: the same text gets the same answer, whatever it is asked in."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +119,28 @@ def test_a_version_is_a_number_or_a_release(node: Dispatcher, release: Release, 
     for path in ("/v1/models/tiny/versions/9:predict", "/v1/models/tiny/labels/stable:predict"):
         with pytest.raises(UnknownModelError):
             node.ask("POST", path, {"instances": ["drizzle"]})
+
+
+@pytest.mark.parametrize("path", ["/v1/models/half:predict", "/v1/models/half:regress", "/v2/models/half/infer"])
+def test_a_model_that_is_not_here_is_the_first_thing_to_say(node: Dispatcher, path: str) -> None:
+    """The last curl line of TensorFlow Serving's page, whose answer is 404."""
+    with pytest.raises(UnknownModelError, match="unknown model 'half'"):
+        node.ask("POST", path, {"instances": [1.0, 5.0]})
+
+
+def test_the_curl_lines_of_the_docs(node: Dispatcher) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "en" / "http.md").read_text(encoding="utf-8")
+    lines = [
+        line for block in re.findall(r"```sh\n(.*?)```", page, flags=re.S) for line in re.split(r"\n(?=curl)", block)
+    ]
+    for line in lines:
+        _curl, _silent, url, *rest = shlex.split(line)
+        said = dict(zip(rest[::2], rest[1::2], strict=True))
+        headers = dict(re.findall(r"-H '([\w-]+): ([^']+)'", line))
+        path = url.removeprefix("http://127.0.0.1:8081").replace("assistant", "tiny")
+        reply = node.send("POST" if "-d" in said else "GET", path, said.get("-d", "").encode(), **headers)
+        assert (reply.status, len(reply.body) > 0) == (200, True)
+    assert len(lines) == 9
 
 
 def test_status_and_metadata_of_tensorflow_serving(node: Dispatcher) -> None:

@@ -80,5 +80,4 @@ def write_values(datatype: str, values: Sequence[Any]) -> bytes:
     """The bytes of a tensor's values."""
     if datatype != "BYTES":
         return np.array(values, _NUMBERS[datatype]).tobytes()
-    texts = [value.encode() for value in values]
-    return b"".join(part for text in texts for part in (len(text).to_bytes(_LENGTH_BYTES, "little"), text))
+    return b"".join([len(text).to_bytes(_LENGTH_BYTES, "little") + text for text in map(str.encode, values)])

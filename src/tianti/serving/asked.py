@@ -36,13 +36,15 @@ def complete(asked: InferRequest, call: Call, release: str | None = None) -> Inf
 def find_release(models: Models, call: Call) -> str | None:
     """The release that the path names by version or label; None: it names none.
 
+    Handlers ask before they read a body: a model that is not here is the first thing to say.
+
     Raises:
         UnknownModelError: the model, the version or the label is not here.
     """
-    version, label = call.params.get("version"), call.params.get("label")
-    if version is None and label is None:
+    name, version, label = call.params["name"], call.params.get("version"), call.params.get("label")
+    if version is None and label is None and name in models.names:
         return None
-    return models.find(call.params["name"], version, label)
+    return models.find(name, version, label)
 
 
 def choose_model(models: Models, name: str | None) -> str:

@@ -70,7 +70,7 @@ class _Handlers:
 
     async def ready(self, call: Call) -> Reply:
         """Whether a model can be asked."""
-        find_release(self._models, call) or self._models.find(call.params["name"])
+        find_release(self._models, call)
         return Reply(oip.encode_model_ready(call.params["name"]))
 
     async def index(self, _call: Call) -> Reply:

@@ -33,20 +33,23 @@ class _Handlers:
 
     async def predict(self, call: Call) -> Reply:
         """Answer rows (`instances`) or columns (`inputs`)."""
+        release = find_release(self._models, call)
         asked = tfs_serve.decode_predict(call.body)
-        response = await self._infer(call, asked.request)
+        response = await self._infer(call, asked.request, release)
         labels = self._models.outputs(response.model, response.release)
         return Reply(tfs_serve.encode_predictions(response, labels, asked.rows))
 
     async def classify(self, call: Call) -> Reply:
         """The labels and their scores for each example, the answer first."""
+        release = find_release(self._models, call)
         asked = tfs_serve.decode_examples(call.body, tfs_serve.CLASSIFY)
-        return Reply(tfs_serve.encode_classified(await self._infer(call, asked)))
+        return Reply(tfs_serve.encode_classified(await self._infer(call, asked, release)))
 
     async def regress(self, call: Call) -> Reply:
         """For each example the score that its answer is right."""
+        release = find_release(self._models, call)
         asked = tfs_serve.decode_examples(call.body, tfs_serve.REGRESS)
-        return Reply(tfs_serve.encode_regressed(await self._infer(call, asked)))
+        return Reply(tfs_serve.encode_regressed(await self._infer(call, asked, release)))
 
     async def status(self, call: Call) -> Reply:
         """The state of a model's versions."""
@@ -61,6 +64,5 @@ class _Handlers:
         number = next(each.number for each in self._models.versions(name) if each.release == release)
         return Reply(tfs_about.encode_metadata(name, number, self._models.outputs(name, release)))
 
-    async def _infer(self, call: Call, asked: InferRequest) -> InferResponse:
-        release = find_release(self._models, call)
+    async def _infer(self, call: Call, asked: InferRequest, release: str | None) -> InferResponse:
         return await self._models.infer(call.params["name"], complete(asked, call, release))
