@@ -1,5 +1,6 @@
 """A real uvicorn in a thread, around any ASGI app: what the node's rim does is tested without a node."""
 
+import importlib.util
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,10 +10,11 @@ from typing import Any
 import uvicorn
 
 App = Callable[[Any, Any, Any], Any]
+LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
 
 
 @contextmanager
-def asgi_server(app: App, **options: Any) -> Iterator[int]:
+def asgi_server(app: App, send_buffer: int | None = None, **options: Any) -> Iterator[int]:
     """Serves while the block runs; gives the port."""
     settings = {
         "log_level": "critical",
@@ -31,6 +33,8 @@ def asgi_server(app: App, **options: Any) -> Iterator[int]:
 
     server.startup = begin  # type: ignore[method-assign]
     opened = socket.create_server(("127.0.0.1", 0))
+    if send_buffer is not None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     thread = threading.Thread(target=server.run, args=([opened],), name="asgi-server", daemon=True)
     thread.start()
     assert ready.wait(30)

@@ -8,20 +8,23 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import tianti.serving.tls
-from tests.asgi_server import asgi_server, echo, reply
+from tests.asgi_server import LOOPS, asgi_server, echo, reply
 from tests.fault_server import answer_of
 from tests.papers import Papers
 from tianti import Trust, load
+from tianti.cli.answer import predict_command
 from tianti.errors import UpstreamError, UsageError
 from tianti.package import Release
 from tianti.runtimes.http import Connection
 from tianti.serving.access import Access, Scope
+from tianti.serving.connection import Limits, guarded
 from tianti.serving.tls import Tls, server_context
 from tianti.serving.tokens import create_token, revoke_tokens
 from tianti.spec import Reason, Tier
@@ -35,8 +38,8 @@ def papers(tmp_path: Path) -> Papers:
 
 
 @contextmanager
-def serving(tls: Tls, app: object = echo) -> Iterator[str]:
-    with asgi_server(app, ssl_context_factory=lambda *_: server_context(tls)) as port:  # type: ignore[arg-type]
+def serving(tls: Tls, app: object = echo, **options: object) -> Iterator[str]:
+    with asgi_server(app, ssl_context_factory=lambda *_: server_context(tls), **options) as port:  # type: ignore[arg-type]
         yield f"https://127.0.0.1:{port}"
 
 
@@ -105,6 +108,28 @@ def test_http_on_a_port_of_tls_and_old_tls_get_nothing(papers: Papers) -> None:
             secure.request("GET", "/")
         secure.close()
         assert ask(url, papers.trust) == BODY  # and the node goes on
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_limits_of_a_connection_hold_within_tls_and_who_never_greets_keeps_nobody_out(
+    papers: Papers, loop: str
+) -> None:
+    kind = guarded(Limits(head_bytes=2000, head_s=0.3))
+    context = ssl.create_default_context(cafile=str(papers.nodes_ca))
+    with serving(papers.mutual._replace(client_ca=None), http=kind, loop=loop) as url, ExitStack() as silent:
+        port = int(url.rpartition(":")[2])
+        for _ in range(20):
+            silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert ask(url, papers.trust) == BODY
+        for sent, status in ((b"GET / HTTP/1.1\r\nx: " + b"x" * 5000, 431), (b"GET /", 408), (b"\0", 400)):
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as secure,
+            ):
+                secure.sendall(sent)
+                assert secure.recv(65_536).startswith(b"HTTP/1.1 %d" % status)
+                while secure.recv(65_536):
+                    pass
 
 
 @pytest.mark.usefixtures("_at_once")
@@ -198,6 +223,20 @@ def test_a_caller_takes_up_its_new_certificate_and_token_without_a_restart(paper
     with serving(papers.mutual, note) as url:
         asyncio.run(run(url))
     assert seen == [b"Bearer first", b"Bearer second"]
+
+
+def test_the_command_line_climbs_with_what_it_is_told(papers: Papers, release: Release, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    token = papers.write("token", create_token(tokens, "me", (Scope.PREDICT,)).encode())
+    ca, certificate, key = map(str, (papers.nodes_ca, *papers.caller))
+    trusting = ["--upstream-ca", ca, "--upstream-cert", certificate, "--upstream-key", key]
+    with serving(papers.mutual, node_that_knows(Access(tokens), release.id)) as url:
+        ask = ["--release", str(release.folder), "--upstream", url, "--deadline-ms", "5000", "luminaire"]
+        said = [
+            CliRunner().invoke(predict_command, options, catch_exceptions=False).stdout
+            for options in ([*trusting, "--upstream-token-file", str(token), *ask], [*trusting, *ask], ask)
+        ]
+    assert ["  cloud  " in line for line in said] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from tianti.cli.trust import trust_options
+from tianti.runtimes.trust import Trust
 from tianti.spec import TIERS, Prediction, Tier
 
 RELEASE_OPTION = click.option(
@@ -28,16 +30,24 @@ def releases_folder() -> Path:
 @click.option("--point", type=float, help="The alpha to answer under, such as 0.01; must be certified.")
 @click.option("--deadline-ms", type=float, default=500.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON line an answer.")
+@trust_options
 @click.argument("text")
 def predict_command(
-    release: str, upstream: tuple[str, ...], point: float | None, deadline_ms: float, as_json: bool, text: str
+    release: str,
+    upstream: tuple[str, ...],
+    point: float | None,
+    deadline_ms: float,
+    as_json: bool,
+    trust: Trust,
+    text: str,
 ) -> None:
     """Answer TEXT on this device, or each line of standard input if TEXT is `-`."""
     from tianti.device import load
     from tianti.package import find_release
 
     folder = find_release(release, releases_folder())
-    with load(folder, upstream=list(upstream), point=point, deadline_ms=deadline_ms, audits=0.0) as ladder:
+    ways = list(upstream)
+    with load(folder, upstream=ways, point=point, deadline_ms=deadline_ms, audits=0.0, trust=trust) as ladder:
         for line in _texts(text):
             _print_answer(line, ladder.predict(line), as_json)
 

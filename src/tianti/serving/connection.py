@@ -1,0 +1,251 @@
+"""One connection to a node: uvicorn's own, with a limit on all that a stranger can make it hold, or wait for.
+
+Not here: what a request asks (`app`), how large its body may be (`app`, which reads it), certificates (`tls`).
+Invariants: a header block has at most `head_bytes`; headers, bodies and readers that are too slow end their connection
+and no other one; a refusal never takes the place of an earlier request's answer. A request that comes in one piece
+pays for no timer.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+_HEAD, _BODY, _DONE = range(3)  # of a request: what has not come yet; all is there
+_LINGER_S = 1.0  # closing at once would reset the connection where more is sent, and the refusal be lost with it
+_ENDS_S = 10.0  # for the last bytes to be taken
+_SAYS: Mapping[int, bytes] = {
+    400: b"expected a request in HTTP/1.1",
+    408: b"the request did not come in time",
+    431: b"the header block is too large",
+    503: b"this node has as many connections as it can take; come again later",
+}
+
+
+class Limits(NamedTuple):
+    """What one connection, and all of a server's, may take.
+
+    `head_s` and `body_s` are for the whole of a request's headers and body, `write_s` for an answer to be taken once
+    it has piled up. Of the connections above `connections`, `refused` at a time are told so, and more are cut.
+    """
+
+    head_bytes: int = 16_384
+    head_s: float = 10.0
+    body_s: float = 30.0
+    write_s: float = 30.0
+    pipelined: int = 32
+    connections: int = 800  # the usual process may open 1024 files
+    refused: int = 100
+
+
+def guarded(limits: Limits | None = None) -> "type[GuardedConnection]":
+    """What `uvicorn.Config` takes as `http`, for one server: its connections are counted together."""
+
+    class Guarded(GuardedConnection):
+        pass
+
+    Guarded.limits = limits or Limits()
+    return Guarded
+
+
+class GuardedConnection(HttpToolsProtocol):
+    """Made by `guarded`."""
+
+    limits: Limits
+    open = 0
+    refused = 0
+
+    _state = _HEAD
+    _over = False  # what comes is not read any more
+    _verdict = 400  # on what the parser refuses
+    _messages = 0
+    _size = 0  # of what came last
+    _raw = 0  # bytes of the request, as far as they came alone
+    _got = 0  # of its body
+    _due: asyncio.TimerHandle | None = None
+    _due_for: tuple[int, int] | None = None
+    _stuck: asyncio.TimerHandle | None = None
+    _counted: str | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count it; past the limit, say so."""
+        super().connection_made(transport)
+        kind = type(self)
+        if kind.open < self.limits.connections:
+            self._counted = "open"
+            kind.open += 1
+            self._wait(self.limits.head_s)
+        elif kind.refused < self.limits.refused:
+            self._counted = "refused"
+            kind.refused += 1
+            self._over = True
+            self._reply(503)
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        if self._stuck is not None:
+            self._stuck.cancel()
+        if self._counted is not None:
+            setattr(type(self), self._counted, getattr(type(self), self._counted) - 1)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse it; what is not whole has a time to become so."""
+        if self._over:
+            return
+        self._size = len(data)
+        before, whole = self._messages, self._state == _DONE
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # to what we do not speak: answered in HTTP/1.1, and that is all
+            self._over = True
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(self._verdict)
+            return
+        if self._state == _DONE:
+            if self._due is not None:
+                self._stop_waiting()
+        else:
+            begun = self._messages - before
+            self._unfinished(only=not begun or (begun == 1 and (whole or not before)))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        super().on_message_begin()
+        self._messages += 1
+        self._state = _HEAD
+        self._raw = self._got = 0
+
+    def on_headers_complete(self) -> None:
+        """Its headers are there: refuse them, or let it be answered."""
+        if self._raw or self._size > self.limits.head_bytes:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.limits.head_bytes:
+                self._verdict = 431
+                raise ValueError
+        if len(self.pipeline) >= self.limits.pipelined:
+            raise ValueError
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        super().on_headers_complete()
+        self.headers = []  # for trailers, which are no headers: a proxy may not have looked at them (RFC 9110, 6.5.1)
+        self._state = _BODY
+
+    def on_body(self, body: bytes) -> None:
+        """A part of its body; uvicorn's own, less its question about WebSockets, which takes longer than the rest."""
+        self._got += len(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """It is whole."""
+        self._state = _DONE
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """It is answered."""
+        last = not self.pipeline
+        super().on_response_complete()
+        if last and (self._over or self.transport.is_closing()):
+            self._end()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came for long."""
+        self._end()
+
+    def pause_writing(self) -> None:
+        """The other side does not take its answer."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(self.limits.write_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        if self._stuck is not None:
+            self._stuck.cancel()
+
+    def _unfinished(self, only: bool) -> None:
+        if only:  # what came last is all of this one request
+            self._raw += self._size
+        most = self.limits.head_bytes
+        if self._state == _HEAD and self._raw > most:
+            self._refuse(431)
+            return
+        if self._raw - self._got > 2 * most + 8 * self._got:  # a trailer without end; a byte a chunk is less
+            self._refuse(400)
+            return
+        if self._due is None or self._due_for != (self._messages, self._state):
+            self._wait(self.limits.head_s if self._state == _HEAD else self.limits.body_s)
+
+    def _wait(self, for_s: float) -> None:
+        self._stop_waiting()
+        self._due_for = self._messages, self._state
+        self._due = self.loop.call_later(for_s, self._late, for_s)
+
+    def _stop_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _late(self, after_s: float) -> None:
+        if self.flow.read_paused:  # by us, until what came before is answered
+            self._wait(after_s)
+        elif self._messages:
+            self._refuse(408)
+        else:
+            self._end()
+
+    def _refuse(self, status: int) -> None:
+        """Read no more. Say why, unless that would be taken for the answer to another request."""
+        self._over = True
+        self._stop_waiting()
+        cycle = self.cycle
+        if self._state == _BODY and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if self.pipeline:  # it waits for its turn, which will not come
+                self.pipeline.popleft()
+            elif cycle.response_started:
+                self._end()
+            else:
+                self._reply(status)
+        elif cycle is not None and not cycle.response_complete:
+            pass  # `on_response_complete` ends it
+        elif self._state == _BODY:  # which has been answered without
+            self._end()
+        else:
+            self._reply(status)
+
+    def _reply(self, status: int) -> None:
+        body = b'{"error": "%s"}' % _SAYS[status]
+        lines = [b"%s: %s\r\n" % header for header in self.server_state.default_headers]
+        if status == 503:
+            lines.append(b"retry-after: 1\r\n")
+        lines.append(b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body))
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, body]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._due = self.loop.call_later(_LINGER_S, self._end)
+
+    def _end(self) -> None:
+        """Close it, also where nobody takes what is left to send."""
+        self._stop_waiting()
+        self.transport.close()
+        self._due = self.loop.call_later(_ENDS_S, self.transport.abort)
