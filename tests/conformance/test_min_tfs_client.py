@@ -15,7 +15,7 @@ PYTHON = Path(sys.prefix) / "min-tfs" / "bin" / "python"
 def test_predict_classify_regress_and_status(node: Served) -> None:
     if not PYTHON.is_file():
         pytest.skip(f"no min-tfs-client at {PYTHON}: make test-platforms installs it")
-    command = [PYTHON, Path(__file__).with_name("min_tfs.py"), *node.grpc.split(":")]
+    command = [PYTHON, "-I", Path(__file__).with_name("min_tfs.py"), *node.grpc.split(":")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     said = json.loads(ran.stdout)

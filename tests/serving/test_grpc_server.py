@@ -228,6 +228,17 @@ def test_a_taken_port_is_named_with_the_cure(release: Release) -> None:
         asyncio.run(start_grpc(models, f"127.0.0.1:{port}"))
 
 
+def test_processes_share_a_port_only_if_told(release: Release) -> None:
+    models = models_of(release)
+
+    async def start_and_stop(port: int) -> None:
+        other = await start_grpc(models, f"127.0.0.1:{port}", share_port=True)
+        await other.server.stop(None)
+
+    with grpc_node(models, share_port=True) as port:
+        asyncio.run(start_and_stop(port))
+
+
 def issue(authority: trustme.CA, folder: Path, clients: trustme.CA | None = None) -> Tls:
     """Writes a certificate for 127.0.0.1 into a folder; what was there is replaced."""
     issued, client_ca = authority.issue_cert("127.0.0.1"), None
@@ -280,6 +291,9 @@ def test_mutual_tls_refuses_a_client_without_a_certificate_and_one_of_anothers(
         assert refused(ask_over_tls, port, ours)
         assert refused(ask_over_tls, port, ours, other)
         assert ask_over_tls(port, ours, clients)
+        other.cert_pem.write_to_path(tmp_path / "clients.pem")
+        assert refused(ask_over_tls, port, ours, clients)
+        assert ask_over_tls(port, ours, other)
 
 
 @pytest.mark.parametrize("broken", ["node.pem", "node.key", "mismatch", "gone"])
