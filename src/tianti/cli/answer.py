@@ -104,6 +104,7 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
 @click.option("--client-ca", type=_FILE, help="Who signs the certificates that callers have to show (mutual TLS).")
 @click.option("--insecure", is_flag=True, help="Serve others without tokens and TLS: something in front does both.")
 @click.option("--traces", metavar="URL", help="Send spans to this OpenTelemetry collector (OTLP over HTTP).")
+@click.option("--grpc-port", type=int, help="Answer gRPC too, here; 0 takes a free one.  [default: not]")
 @click.option("--json-logs", is_flag=True, help="Log lines as JSON.")
 @trust_options
 def serve_command(
@@ -127,6 +128,7 @@ def serve_command(
     client_ca: Path | None,
     insecure: bool,
     traces: str | None,
+    grpc_port: int | None,
     json_logs: bool,
     trust: Trust,
 ) -> None:
@@ -157,6 +159,7 @@ def serve_command(
         tls=_tls(tls_cert, tls_key, client_ca),
         insecure=insecure,
         traces=traces,
+        grpc_port=grpc_port,
         json_logs=json_logs,
         trust=trust,
     )

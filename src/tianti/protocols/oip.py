@@ -147,7 +147,15 @@ def decode_request(body: bytes, header_length: int | None = None) -> InferReques
         UsageError: it is not such a request, or past a limit.
     """
     text, binary = oip_binary.split(body, header_length)
-    found = read_json(text, _REQUEST, "an inference request of the Open Inference Protocol v2")
+    return read_request(read_json(text, _REQUEST, "an inference request of the Open Inference Protocol v2"), binary)
+
+
+def read_request(found: RequestBody, binary: bytes) -> InferRequest:
+    """The request that a body asks, however it came; `binary` is what `oip_inputs.read_inputs` takes.
+
+    Raises:
+        UsageError: it is none, or past a limit.
+    """
     said, names = found.parameters, tuple(wanted.name for wanted in found.outputs)
     if (unknown := sorted(set(names) - set(OUTPUTS))) or len(set(names)) < len(names):
         got = ", ".join(unknown or names)[:_SHOWN_ERROR]
@@ -191,7 +199,7 @@ def encode_response(response: InferResponse, outputs: tuple[str, ...] = ()) -> b
 def encode_tensors(response: InferResponse, outputs: tuple[str, ...], binary: Sequence[str]) -> tuple[bytes, int]:
     """As `encode_response`, the values of the outputs in `binary` as bytes after the JSON; and the JSON's length."""
     tail = b""
-    tensors = _tensors(response, outputs or OUTPUTS)
+    tensors = make_tensors(response, outputs)
     for tensor in tensors:
         if tensor.name in binary:
             values = oip_binary.write_values(tensor.datatype, tensor.data or ())
@@ -201,14 +209,21 @@ def encode_tensors(response: InferResponse, outputs: tuple[str, ...], binary: Se
     return body + tail, len(body)
 
 
-def _tensors(response: InferResponse, outputs: Sequence[str]) -> list[Output]:
+def make_tensors(response: InferResponse, outputs: Sequence[str] = ()) -> list[Output]:
+    """The named outputs, or all, with their values."""
     predictions = response.predictions
     labels = list(dict.fromkeys(chain.from_iterable(prediction.scores for prediction in predictions)))
     shapes = {"scores": [len(predictions), len(labels)], "labels": [len(labels)]}
     return [
         Output(name, shapes.get(name, [len(predictions)]), _DATATYPES[name], _column(name, predictions, labels))
-        for name in outputs
+        for name in outputs or OUTPUTS
     ]
+
+
+def describe_outputs(labels: Sequence[str]) -> list[Output]:
+    """All outputs without values, for metadata; -1 is the batch's size."""
+    shapes = {"scores": [-1, len(labels)], "labels": [len(labels)]}
+    return [Output(name, shapes.get(name, [-1]), datatype) for name, datatype in _DATATYPES.items()]
 
 
 def _column(name: str, predictions: Sequence[Prediction], labels: list[str]) -> list[Any]:
@@ -292,15 +307,13 @@ def encode_model_metadata(name: str, releases: tuple[str, ...], labels: tuple[st
     `parameters.labels`, an extension, names the columns of `scores` for a client that does not ask for `labels`;
     `parameters.optional` marks the inputs that may stand in place of `text`.
     """
-    shapes = {"scores": [-1, len(labels)], "labels": [len(labels)]}
-    outputs = [{"name": n, "datatype": t, "shape": shapes.get(n, [-1])} for n, t in _DATATYPES.items()]
     return msgspec.json.encode(
         {
             "name": name,
             "versions": releases,
             "platform": "tianti",
             "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}, *map(_token_input, (IDS, MASK, TYPES))],
-            "outputs": outputs,
+            "outputs": describe_outputs(labels),
             "parameters": {"labels": labels},
         }
     )

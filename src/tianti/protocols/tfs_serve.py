@@ -120,7 +120,7 @@ def decode_predict(body: bytes) -> Asked:
         UsageError: it is not such a request, or past a limit.
     """
     found = read_json(body, _PREDICT, "a predict request of TensorFlow Serving's REST API")
-    _check_signature(found.signature_name, SIGNATURES)
+    check_signature(found.signature_name, SIGNATURES)
     if (found.instances is None) == (found.inputs is None):
         raise UsageError("expected instances, or inputs, and not both")
     rows = found.inputs is None
@@ -146,13 +146,23 @@ def decode_examples(body: bytes, signature: str) -> InferRequest:
         UsageError: it is not such a request, or past a limit.
     """
     found = read_json(body, _EXAMPLES, "a classify or regress request of TensorFlow Serving's REST API")
-    _check_signature(found.signature_name, ("serving_default", signature))
-    if twice := [name for example in found.examples for name in found.context if name in example]:
+    check_signature(found.signature_name, ("serving_default", signature))
+    return read_examples(found.examples, found.context)
+
+
+def read_examples(examples: Sequence[dict[str, Any]], context: dict[str, Any]) -> InferRequest:
+    """The request that examples ask, however they came: features by name.
+
+    Raises:
+        UsageError: they are of no text and no ids, or past a limit.
+    """
+    if twice := [name for example in examples for name in context if name in example]:
         raise UsageError(f"context: expected features that no example has, got {twice[0][:40]!r} in both")
-    return _request(_columns_of_rows([found.context | example for example in found.examples]), Parameters())
+    return _request(_columns_of_rows([context | example for example in examples]), Parameters())
 
 
-def _check_signature(name: str, known: Sequence[str]) -> None:
+def check_signature(name: str, known: Sequence[str]) -> None:
+    """Raises: UsageError: it is none of those known, nor empty."""
     if name and name not in known:
         raise UsageError(f"signature_name: expected {' or '.join(known)}, got {name[:80]!r}")
 
@@ -216,10 +226,10 @@ def _decision(prediction: Prediction) -> str:
 
 def encode_classified(response: InferResponse) -> bytes:
     """The body that answers `:classify`."""
-    return msgspec.json.encode(Classified([_classes(prediction) for prediction in response.predictions]))
+    return msgspec.json.encode(Classified([classes_of(prediction) for prediction in response.predictions]))
 
 
-def _classes(prediction: Prediction) -> list[tuple[str, float]]:
+def classes_of(prediction: Prediction) -> list[tuple[str, float]]:
     """The answer, then the other labels by falling probability; an answer without one (out of scope) has its score."""
     others = {label: score for label, score in prediction.scores.items() if label != prediction.label}
     first = prediction.label, prediction.scores.get(prediction.label, prediction.score)

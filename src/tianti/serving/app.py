@@ -143,6 +143,7 @@ class App:
             caller = self._admit(route, headers, scope)
             if b"content-encoding" in headers:
                 return Reply(encode_error("expected a body without content-encoding"), 415)
+            _check_size(int(headers.get(b"content-length", b"0")))
             body = await _read_body(watched.receive) if method == "POST" else b""
             if body is None:
                 return None

@@ -59,6 +59,7 @@ class Site:
         except BaseException:
             self._close_files()
             raise
+        self.access = access
         tracing, self._end_tracing = _trace(settings)
         self.app = App(
             self._routes(),

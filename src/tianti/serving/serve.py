@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tianti.errors import UsageError, needs_extra
 from tianti.serving.access import Access
@@ -22,6 +23,9 @@ from tianti.serving.build import Site
 from tianti.serving.exposure import check_exposure
 from tianti.serving.settings import Settings
 from tianti.telemetry.logs import log_as_json
+
+if TYPE_CHECKING:
+    from tianti.serving.grpc.server import Listening
 
 with needs_extra("serve"):
     import uvicorn
@@ -33,6 +37,7 @@ with needs_extra("serve"):
 _KEEP_ALIVE_S = 60  # longer than our clients keep an idle connection
 _DRAIN_S = 30  # for requests under way when told to stop
 _GRACE_S = 0.25  # for connections that are there by then to send theirs
+_HANDSHAKE_S = 10.0
 _BACKLOG = 2048
 
 
@@ -103,6 +108,7 @@ class NodeServer(uvicorn.Server):
         )
         super().__init__(config)
         self._site = site
+        self.grpc: Listening | None = None
         self._opened = opened
         self._on_ready = on_ready
         host, port = opened.getsockname()[:2]
@@ -114,9 +120,38 @@ class NodeServer(uvicorn.Server):
         super().run(sockets or [self._opened])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say so."""
-        await super().startup(sockets)
+        """Begin to listen, and say so.
+
+        As uvicorn's own, which has no limit for the handshake of TLS: whoever is silent there would be held for ever.
+        """
+        await self.lifespan.startup()
+        tls, loop = self.config.ssl, asyncio.get_running_loop()
+        limit_s = None if tls is None else _HANDSHAKE_S
+        self.servers = [
+            await loop.create_server(
+                self._make_connection,
+                sock=each,
+                ssl=tls,
+                backlog=_BACKLOG,
+                ssl_handshake_timeout=limit_s,
+                ssl_shutdown_timeout=limit_s,
+            )
+            for each in sockets or [self._opened]
+        ]
+        self.started = True
+        if self._site.settings.grpc_port is not None:
+            from tianti.serving.grpc.server import start_grpc
+
+            settings, site = self._site.settings, self._site
+            host = self._opened.getsockname()[0]
+            address = f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
+            self.grpc = await start_grpc(site.models, address, access=site.access, repository=site, tls=settings.tls)
         self._on_ready(self.url)
+
+    def _make_connection(self) -> asyncio.Protocol:
+        config = self.config
+        make: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        return make(config=config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer whoever has connected, then end.
@@ -125,12 +160,18 @@ class NodeServer(uvicorn.Server):
         no more are let in, then those that are there get a moment; each is closed after its next answer.
         """
         self._site.drain()
+        ending = asyncio.ensure_future(self._end_grpc())
         if os.name == "posix":
             self._opened.listen(0)  # the kernel lets nobody else in
         until_s = time.monotonic() + _GRACE_S
         while time.monotonic() < until_s and (self.server_state.connections or _someone_waits(self._opened)):
             await asyncio.sleep(_GRACE_S / 50)
+        await ending
         await super().shutdown(sockets)
+
+    async def _end_grpc(self) -> None:
+        if self.grpc is not None:
+            await self.grpc.server.stop(_DRAIN_S)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

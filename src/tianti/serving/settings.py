@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         quota_per_s: texts that a caller may ask for whose token does not say; None: as many as it likes.
         traces: URL of an OpenTelemetry collector (OTLP over HTTP); None: no traces.
         json_logs: log lines are JSON.
+        grpc_port: where gRPC is answered, on the same host; 0 takes a free one; None: it is not.
     """
 
     tier: Tier
@@ -53,3 +54,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     quota_per_s: float | None = None
     traces: str | None = None
     json_logs: bool = False
+    grpc_port: int | None = None
