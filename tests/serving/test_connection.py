@@ -169,7 +169,7 @@ def test_the_app_learns_that_a_slow_body_will_not_come() -> None:
 
     with serve(listen) as served:
         assert served.get(POST[:-1]).startswith(b"HTTP/1.1 408")
-    assert heard[0] == b"h" and heard[-1] is None
+    assert heard == [b"h", None]
 
 
 HUGE = {
@@ -308,7 +308,8 @@ def test_an_upgrade_is_answered_in_http_1_and_what_follows_is_not_a_request(serv
     smuggled = b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n"
     head = b"POST / HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\ncontent-length: %d\r\n\r\n" % len(smuggled)
     for pieces in ((head + smuggled,), (head, smuggled)):
-        assert served.get(*pieces).count(b"HTTP/1.1") == 1
+        answer = served.get(*pieces)
+        assert answer.count(b"HTTP/1.1") == 1 and b"connection: close" in answer
 
 
 def test_after_an_early_answer_a_slow_body_ends_the_connection_and_nothing_more_is_said() -> None:
@@ -330,6 +331,21 @@ def test_past_the_limit_of_connections_one_is_told_so_at_once_and_others_go_on(s
         assert_answers(mine)
     served.wait_until(lambda: served.kind.open == 0)
     assert served.is_healthy()
+
+
+def test_who_was_told_that_there_is_no_room_is_not_answered_after_all() -> None:
+    asked = []
+
+    async def note(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        await reply(send, b"")
+
+    with serve(note, LIMITS._replace(connections=1)) as served, served.connect() as first:
+        served.wait_until(lambda: served.kind.open == 1)
+        assert served.get(LAST).startswith(b"HTTP/1.1 503")
+        first.sendall(LAST.replace(b"POST /", b"POST /first"))
+        assert rest(first).startswith(b"HTTP/1.1 200")
+    assert asked == ["/first"]
 
 
 def test_a_flood_of_connections_is_cut_and_passes(served: Served) -> None:

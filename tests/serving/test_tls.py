@@ -159,6 +159,31 @@ def test_a_certificate_whose_key_is_not_there_yet_changes_nothing(
 
 
 @pytest.mark.usefixtures("_at_once")
+def test_a_callers_certificate_whose_key_is_not_there_yet_changes_nothing(
+    papers: Papers, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def once(scope: dict, receive: object, send: object) -> None:
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    async def run(url: str) -> None:
+        connection = Connection(url, trust=papers.mutual_trust)
+        await connection.call("/", 10.0)
+        key = papers.caller.key.read_bytes()
+        papers.issue(papers.callers, "caller")
+        new = papers.caller.key.read_bytes()
+        for content in (key, key, new):
+            papers.caller.key.write_bytes(content)
+            await connection.call("/", 10.0)
+        await connection.aclose()
+
+    with serving(papers.mutual, once) as url, caplog.at_level(logging.ERROR, "tianti"):
+        asyncio.run(run(url))
+    assert "is not the key of" in caplog.text
+
+
+@pytest.mark.usefixtures("_at_once")
 @pytest.mark.parametrize("tickets", [None, 2])
 def test_callers_of_an_authority_that_was_removed_are_refused_also_where_they_resume_a_session(
     papers: Papers, tickets: int | None, monkeypatch: pytest.MonkeyPatch
