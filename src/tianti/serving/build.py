@@ -16,7 +16,7 @@ from tianti.router import Journal, Node, Upstream, connect
 from tianti.serving import health, hosted, native, oip, openapi, tfs
 from tianti.serving.access import Access
 from tianti.serving.app import App
-from tianti.serving.catalogue import Catalogue, Wanted, read_wanted
+from tianti.serving.catalogue import Catalogue, Wanted, read_wanted, signature_of
 from tianti.serving.desk import Desk
 from tianti.serving.engine import Engine
 from tianti.serving.http import Call, Reply, Route
@@ -49,11 +49,12 @@ class Site:
         self.models = Models(settings.quota_per_s)
         self.metrics = Metrics(settings.tier)
         self.metrics.watch(lambda: self.models.in_flight, lambda: self.engine.backlog_ms, self.models.loaded)
-        self._upstreams: dict[Upstream, None] = {}
+        self._upstreams: dict[tuple[str, str], Upstream] = {}
         self._unloaded: set[str] = set()
         self._syncing = asyncio.Lock()
         self._journal = None if settings.log is None else Journal(settings.log, settings.log_texts)
         self._catalogue = Catalogue(self.models, settings.tier, self._make_desk, settings.memory_bytes)
+        self._seen = () if settings.models is None else signature_of(settings.models)
         try:
             self._catalogue.sync(self._wanted(), strict=True)
         except BaseException:
@@ -103,8 +104,7 @@ class Site:
 
     def _make_desk(self, release: Release) -> Desk:
         settings = self.settings
-        (ways,) = connect(settings.upstreams, [release], settings.trust)
-        self._upstreams.update(dict.fromkeys(ways))
+        (ways,) = connect(settings.upstreams, [release], settings.trust, self._upstreams)
         node = Node(release, settings.tier, ways, policy=settings.policy)
         return Desk(Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal)
 
@@ -118,11 +118,10 @@ class Site:
             self._looking = asyncio.get_running_loop().create_task(self._look(self.settings.models))
 
     async def _look(self, path: Path) -> None:
-        seen = _signature(path)
         while True:
             await asyncio.sleep(_LOOK_S)
-            if (now := _signature(path)) != seen:
-                seen = now
+            if (now := await asyncio.to_thread(signature_of, path)) != self._seen:
+                self._seen = now
                 await self._sync()
 
     async def load(self, name: str) -> None:
@@ -167,7 +166,7 @@ class Site:
         for name in self.models.names:
             for desk in self.models.desks(name).values():
                 await desk.aclose()
-        for upstream in self._upstreams:
+        for upstream in self._upstreams.values():
             await upstream.aclose()
         self._end_tracing()
         self._close_files()
@@ -194,13 +193,3 @@ def _trace(settings: Settings) -> "tuple[Tracing | None, Callable[[], None]]":
     from tianti.telemetry.export import export_to
 
     return export_to(settings.traces, settings.tier)
-
-
-def _signature(path: Path) -> tuple[object, ...]:
-    """Changes when the file does, or a folder of releases that it names."""
-    try:
-        stat = path.stat()
-        folders = [each.folder for each in read_wanted(path).values() if each.folder is not None]
-        return (stat.st_mtime_ns, stat.st_size, *(folder.stat().st_mtime_ns for folder in folders))
-    except (OSError, UsageError):
-        return ()

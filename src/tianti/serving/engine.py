@@ -27,10 +27,10 @@ _SLICE_MS = 4.0  # groups are run until this is over, then answers go out
 _POOL = 128  # texts that are tokenised and wait: enough to find some of like length
 _LONGEST_WAIT_S = 5.0  # in the queue, however far the deadline is
 _SHARE = {0: 0.9, 1: 0.5, 2: 0.25}  # of its time that a text may be expected to take, by rank
-_LEARN = 0.1  # share of the newest turn in what is known of the speed
+_LEARN = 0.05  # share of the newest turn in what is known of the speed
+_PRIOR_MS = 20.0  # of a turn that never was: what was measured is believed until turns say otherwise
+_SURPRISE = 50.0  # times as long as thought: what took even longer stood still, and says nothing of the speed
 _LATE = "the deadline passed while the request waited for the model; send fewer or allow more time"
-
-
 _ORDER = attrgetter("order")
 
 
@@ -50,14 +50,19 @@ class Engine:
         self._lanes: dict[Lane, None] = {}  # that have texts waiting
         self._busy = False
         self._seen = 0  # of those that are fresh, how many were there when the loop last looked for more
-        self._backlog_ms = 0.0  # as expected, of all that waits or runs
-        self._speed = 1.0  # expected milliseconds that are done in one
+        self._backlog_ms = [0.0] * len(_SHARE)  # as expected, of all that waits or runs, by rank
+        self._done_ms = self._took_ms = _PRIOR_MS  # of a turn, on average: as expected, and really
         self._ended_s = 0.0  # of the last turn, where another one follows it
+
+    @property
+    def speed(self) -> float:
+        """Expected milliseconds that are done in one: averages' ratio, since a ratio's average tells too much."""
+        return self._done_ms / self._took_ms
 
     @property
     def backlog_ms(self) -> float:
         """When what waits now is expected to be done."""
-        return self._backlog_ms / self._speed
+        return sum(self._backlog_ms) / self.speed
 
     def submit(
         self, lane: Lane, text: str, until_s: float, rank: int = 0, encoded: Encoded | None = None
@@ -77,10 +82,11 @@ class Engine:
         now_s = self.clock()
         job = Job(lane, text, encoded, (rank, next(self._numbers)), now_s, until_s, loop.create_future())
         left_s = min(until_s - now_s, _LONGEST_WAIT_S)
-        wait_s = (self._backlog_ms + job.cost_ms) / self._speed / 1e3
-        if wait_s > _SHARE[rank] * left_s and self._backlog_ms > 0.0:
+        ahead_ms = sum(self._backlog_ms[: rank + 1])
+        wait_s = (ahead_ms + job.cost_ms) / self.speed / 1e3
+        if wait_s > _SHARE[rank] * left_s and ahead_ms > 0.0:
             raise OverloadError(f"this node is {wait_s * 1e3:.0f} ms behind, {left_s * 1e3:.0f} are left", wait_s)
-        self._backlog_ms += job.cost_ms
+        self._backlog_ms[rank] += job.cost_ms
         if not self._busy:
             self._busy = True
             loop.call_soon(self._turn)
@@ -101,10 +107,11 @@ class Engine:
         self._seen = 0
         fresh = self._take_fresh()
         if not fresh and not self._lanes:
-            self._busy, self._ended_s, self._backlog_ms = False, 0.0, 0.0
+            self._busy, self._ended_s = False, 0.0
+            self._backlog_ms = [0.0] * len(_SHARE)  # whatever rounding has left
             return
         began_s = self.clock()
-        if self._backlog_ms <= _INLINE_MS:
+        if sum(self._backlog_ms) <= _INLINE_MS:
             self._deliver(self._work(fresh), began_s)
             return
         loop = asyncio.get_running_loop()
@@ -136,6 +143,7 @@ class Engine:
         done_ms = 0.0
         for job, answer in answers:
             done_ms += job.cost_ms
+            self._backlog_ms[job.order[0]] -= job.cost_ms
             if job.future.done():
                 continue
             if isinstance(answer, (Answer, RunError)):  # a higher tier may answer what the model here could not
@@ -143,10 +151,9 @@ class Engine:
             else:
                 job.future.set_exception(answer)
         now_s = self.clock()
-        took_ms = (now_s - (self._ended_s or began_s)) * 1e3
-        if took_ms > 0.0:
-            self._speed += (done_ms / took_ms - self._speed) * _LEARN
-        self._backlog_ms -= done_ms
+        took_ms = min((now_s - (self._ended_s or began_s)) * 1e3, _SURPRISE * done_ms / self.speed)
+        self._done_ms += (done_ms - self._done_ms) * _LEARN
+        self._took_ms += (took_ms - self._took_ms) * _LEARN
         self._ended_s = now_s
         asyncio.get_running_loop().call_soon(self._turn)
 
@@ -175,7 +182,7 @@ class Engine:
             return False
         else:
             job.future.set_exception(DeadlineError(_LATE))
-        self._backlog_ms -= job.cost_ms
+        self._backlog_ms[job.order[0]] -= job.cost_ms
         return True
 
 
