@@ -260,7 +260,7 @@ def test_control_without_refusals_hardly_anything_is_in_time(release: Release, m
     """Neither refusing nor dropping: what a server without admission does."""
     lane = TimedLane(release)
     monkeypatch.setattr("tianti.serving.engine._SHARE", dict.fromkeys(range(3), float("inf")))
-    monkeypatch.setattr(Engine, "_drop_unwanted", lambda _engine: None)
+    monkeypatch.setattr(Engine, "_is_unwanted", lambda *_: False)
 
     async def work(engine: Engine) -> dict[str, int]:
         return await offer(engine, lane, 300, 20.0)

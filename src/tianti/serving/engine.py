@@ -9,11 +9,12 @@ or whose caller has left is not run.
 """
 
 import asyncio
-import heapq
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 
 from tianti.errors import DeadlineError, OverloadError, RunError
 from tianti.router import Answer
@@ -30,6 +31,7 @@ _LEARN = 0.05  # share of the newest turn in what is known of the speed
 _PRIOR_MS = 20.0  # of a turn that never was: what was measured is believed until turns say otherwise
 _SURPRISE = 50.0  # times as long as thought: what took even longer stood still, and says nothing of the speed
 _LATE = "the deadline passed while the request waited for the model; send fewer or allow more time"
+_ORDER = attrgetter("order")
 
 
 def rank_of(priority: Priority, audit: bool) -> int:
@@ -44,9 +46,10 @@ class Engine:
         self.clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tianti-engine")
         self._numbers = itertools.count()
-        self._fresh: list[Job] = []  # a heap: neither tokenised nor seen by the engine yet
+        self._fresh = tuple(deque[Job]() for _ in _SHARE)  # by rank: neither tokenised nor seen by the engine yet
         self._lanes: dict[Lane, None] = {}  # that have texts waiting
         self._busy = False
+        self._seen = 0  # of those that are fresh, how many were there when the loop last looked for more
         self._backlog_ms = [0.0] * len(_SHARE)  # as expected, of all that waits or runs, by rank
         self._done_ms = self._took_ms = _PRIOR_MS  # of a turn, on average: as expected, and really
         self._ended_s = 0.0  # of the last turn, where another one follows it
@@ -87,7 +90,7 @@ class Engine:
         if not self._busy:
             self._busy = True
             loop.call_soon(self._turn)
-        heapq.heappush(self._fresh, job)
+        self._fresh[rank].append(job)
         return job.future
 
     def close(self) -> None:
@@ -95,10 +98,14 @@ class Engine:
         self._thread.shutdown(cancel_futures=True)
 
     def _turn(self) -> None:
-        """Run something, or stop being busy."""
-        self._drop_unwanted()
-        room = _POOL - sum(map(len, self._lanes))
-        fresh = [heapq.heappop(self._fresh) for _ in range(min(room, len(self._fresh)))]
+        """Run something, or stop being busy; but first let in who is at the door, while they keep coming."""
+        waiting = sum(map(len, self._fresh))
+        if self._seen < waiting < _POOL:
+            self._seen = waiting
+            asyncio.get_running_loop().call_soon(self._turn)
+            return
+        self._seen = 0
+        fresh = self._take_fresh()
         if not fresh and not self._lanes:
             self._busy, self._ended_s = False, 0.0
             self._backlog_ms = [0.0] * len(_SHARE)  # whatever rounding has left
@@ -120,7 +127,7 @@ class Engine:
                 self._lanes[lane] = None
         done_ms = 0.0
         while self._lanes and done_ms < _SLICE_MS:
-            urgent = min(lane.urgent() for lane in self._lanes)
+            urgent = min((lane.urgent() for lane in self._lanes), key=_ORDER)
             lane = urgent.lane
             group = lane.take(urgent)
             if not lane:
@@ -150,17 +157,22 @@ class Engine:
         self._ended_s = now_s
         asyncio.get_running_loop().call_soon(self._turn)
 
-    def _drop_unwanted(self) -> None:
+    def _take_fresh(self) -> list[Job]:
+        """Let go what nobody waits for; then those who are next, as many as may be tokenised."""
         now_s = self.clock()
-        fresh = [job for job in self._fresh if not self._is_unwanted(job, now_s)]
-        if len(fresh) < len(self._fresh):
-            heapq.heapify(fresh)
-            self._fresh = fresh
         for lane in list(self._lanes):
             if unwanted := {job for job in lane.jobs() if self._is_unwanted(job, now_s)}:
                 lane.drop(unwanted)
                 if not lane:
                     del self._lanes[lane]
+        room = _POOL - sum(map(len, self._lanes))
+        fresh: list[Job] = []
+        for waiting in self._fresh:
+            while waiting and len(fresh) < room:
+                job = waiting.popleft()
+                if not self._is_unwanted(job, now_s):
+                    fresh.append(job)
+        return fresh
 
     def _is_unwanted(self, job: Job, now_s: float) -> bool:
         """Its caller has left, or its deadline passed: that is said here."""
