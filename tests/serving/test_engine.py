@@ -152,6 +152,23 @@ def test_what_is_late_is_told_so_and_not_run(release: Release) -> None:
     assert lane.ran == [["a"], ["d"]]
 
 
+def test_who_may_wait_is_told_in_time_that_its_turn_did_not_come(release: Release) -> None:
+    """More interactive texts are there all the time than may be tokenised, for seconds."""
+    lane = TimedLane(release)
+
+    async def work(engine: Engine) -> float:
+        waiting = engine.submit(lane, "later", 0.5, BATCH)
+        futures = [engine.submit(lane, "now", 60.0) for _ in range(400)]
+        with pytest.raises(DeadlineError):
+            await waiting
+        told_s = running_loop().time()
+        await results(futures)
+        return told_s
+
+    assert in_virtual_time(work) < 0.6
+    assert ["later"] not in lane.ran
+
+
 def test_a_group_that_the_engine_refuses_is_run_one_by_one(release: Release) -> None:
     lane = TimedLane(release, costs=Costs((1, 8), (8,), [[COST_MS], [COST_MS]]))
 

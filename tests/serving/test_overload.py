@@ -123,7 +123,7 @@ def test_a_node_does_what_it_can_in_time_and_refuses_the_rest_at_once(slow: Rele
 def test_control_without_admission_hardly_anything_is_in_time(slow: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same model and load: each waits for its turn, and finds its time over."""
     monkeypatch.setattr("tianti.serving.engine._SHARE", dict.fromkeys(range(3), float("inf")))
-    monkeypatch.setattr(Engine, "_drop_unwanted", lambda _engine: None)
+    monkeypatch.setattr(Engine, "_is_unwanted", lambda *_: False)
     shares: list[float] = []
     with local_node(Tier.CLOUD, slow.folder) as url:
         address = "127.0.0.1", int(url.rpartition(":")[2])

@@ -168,10 +168,13 @@ class Engine:
         room = _POOL - sum(map(len, self._lanes))
         fresh: list[Job] = []
         for waiting in self._fresh:
-            while waiting and len(fresh) < room:
-                job = waiting.popleft()
-                if not self._is_unwanted(job, now_s):
-                    fresh.append(job)
+            while waiting:
+                if self._is_unwanted(waiting[0], now_s):
+                    waiting.popleft()
+                elif len(fresh) < room:
+                    fresh.append(waiting.popleft())
+                else:
+                    break
         return fresh
 
     def _is_unwanted(self, job: Job, now_s: float) -> bool:
