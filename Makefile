@@ -3,7 +3,9 @@ PYTHON ?= python3
 # Where to take PyTorch from. Empty: the usual package index. On Linux that index has the CUDA build (about 2.5 GB more);
 # pytorch.org/get-started names the index of the CPU build for each system: make setup TORCH_INDEX=<that URL>
 TORCH_INDEX ?=
-BENCHMARKS := $(filter-out __init__ real_data,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# files that are no benchmarks but parts of some are left out; the last takes ten minutes alone
+PARTS := __init__ real_data sedna_client soak soak_load turns
+BENCHMARKS := $(filter-out $(PARTS),$(basename $(notdir $(wildcard benchmarks/*.py)))) serving serving.drain serving.overload soak
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -40,12 +42,15 @@ test: setup
 	@echo "MLServer gets an environment of its own: it needs other versions of what we use."
 	@test -d .venv/mlserver || $(PYTHON) -m venv .venv/mlserver
 	.venv/mlserver/bin/python -m pip --disable-pip-version-check install -q --progress-bar on mlserver==1.7.1 onnxruntime
+	@echo "So does min-tfs-client, which needs a protobuf of its own time."
+	@test -d .venv/min-tfs || $(PYTHON) -m venv .venv/min-tfs
+	.venv/min-tfs/bin/python -m pip --disable-pip-version-check install -q --progress-bar on min-tfs-client==1.0.2 'protobuf<3.21'
 	@command -v npm >/dev/null || echo "no npm: the browser's engine will not be tested"
 	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix .venv/web onnxruntime-web@1.30.0
 	@touch $@
 
 test-platforms: .venv/platforms
-	$(BIN)/python -m pytest tests/platforms -s
+	$(BIN)/python -m pytest tests/platforms tests/conformance/test_min_tfs_client.py -s
 
 demo: .venv/package
 	$(BIN)/tianti demo $(ARGS)

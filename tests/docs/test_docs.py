@@ -1,13 +1,16 @@
 """Docs that cannot go stale: twins in both languages, every key explained, every link alive, README's code run."""
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tianti.cli.answer import serve_command
 from tianti.package import read_release
+from tianti.serving.catalogue import read_wanted
 from tianti.spec import ladder
 from tianti.spec.parse import parse_spec
 
@@ -60,8 +63,10 @@ def test_links_to_files_are_alive(page: Path) -> None:
 
 def test_every_benchmark_that_the_docs_name_is_there() -> None:
     for page in [*PAGES, *map(twin, PAGES)]:
-        for name in re.findall(r"python -m benchmarks\.(\w+)", page.read_text(encoding="utf-8")):
-            assert (ROOT / "benchmarks" / f"{name}.py").is_file(), f"{page.name}: {name}"
+        for name in re.findall(r"python -m benchmarks\.([\w.]+\w)", page.read_text(encoding="utf-8")):
+            folder = ROOT.joinpath("benchmarks", *name.split("."))
+            found = folder / "__main__.py" if folder.is_dir() else folder.with_suffix(".py")
+            assert found.is_file(), f"{page.name}: {name}"
 
 
 def test_the_ladder_in_the_docs_is_valid() -> None:
@@ -69,6 +74,22 @@ def test_the_ladder_in_the_docs_is_valid() -> None:
         for block in code_blocks(page):
             if block.startswith("```yaml\nname:"):
                 parse_spec(block.removeprefix("```yaml").removesuffix("```"))
+
+
+def test_the_models_files_in_the_docs_are_valid(tmp_path: Path) -> None:
+    found = [block for page in PAGES for block in code_blocks(page) if block.startswith("```yaml\nmodels:")]
+    assert found
+    for block in found:
+        (tmp_path / "models.yaml").write_text(block.removeprefix("```yaml").removesuffix("```"), encoding="utf-8")
+        read_wanted(tmp_path / "models.yaml")
+
+
+def test_the_commands_of_nodes_in_the_docs_can_be_parsed() -> None:
+    for page in PAGES:
+        for block in code_blocks(page):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("tianti serve "):
+                    serve_command.make_context("serve", shlex.split(line, comments=True)[2:])
 
 
 def test_the_readme_code_runs(tiny_release: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.asgi_server import asgi_server
 from tests.node_process import NodeProcess
 from tests.tiny_release import make_release
 from tianti.device import load
@@ -21,7 +22,7 @@ from tianti.package import Release
 from tianti.protocols import oip
 from tianti.protocols.infer import InferRequest
 from tianti.router import Node
-from tianti.serving import Settings, serve
+from tianti.serving import Settings, make_app, serve
 from tianti.serving.lane import Lane
 from tianti.serving.local import local_node
 from tianti.spec import Tier
@@ -118,6 +119,12 @@ def test_a_request_under_way_is_answered_before_the_node_ends(
             assert arrived.wait(5)
         assert asking.result().tier is Tier.CLOUD
         ladder.close()
+
+
+def test_another_asgi_server_can_run_a_node(release: Release) -> None:
+    app = make_app(Settings(tier=Tier.CLOUD, releases=(release.folder,)))
+    with asgi_server(app, lifespan="on") as port, load(release.folder, upstream=f"http://127.0.0.1:{port}") as ladder:
+        assert ladder.predict("luminaire").tier is Tier.CLOUD
 
 
 def test_three_nodes_run_until_told_to_stop(release: Release) -> None:
