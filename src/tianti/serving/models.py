@@ -145,7 +145,8 @@ class Models:
 
     def loaded(self) -> list[tuple[str, str, int]]:
         """Each model's name with its releases and their numbers."""
-        return [(name, each.release, each.number) for name, model in self._models.items() for each in model.versions]
+        models = self._models.copy()  # one step, for threads that ask
+        return [(name, each.release, each.number) for name, model in models.items() for each in model.versions]
 
     def _take_share(self, caller: Caller, texts: int, now_s: float) -> None:
         per_s = self._quota_per_s if caller.quota_per_s is None else caller.quota_per_s
@@ -156,7 +157,7 @@ class Models:
         """What each release of each model has done for requests that entered the ladder here."""
         return {
             name: {release: desk.node.control.status() for release, desk in model.desks.items()}
-            for name, model in self._models.items()
+            for name, model in self._models.copy().items()
         }
 
     def _model(self, name: str) -> _Model:
