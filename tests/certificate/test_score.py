@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp, softmax
 
-from tianti.certificate import FEATURES, REJECTED, UNUSABLE, read, read_many
+from tianti.certificate import FEATURES, REJECTED, UNUSABLE, read, read_many, read_rows
 from tianti.certificate.score import examine
 from tianti.spec import ScoreHead
 
@@ -95,6 +95,19 @@ def test_any_logits_give_a_score_between_0_and_1(
         assert reading.score == 0.0
     elif len(logits) > 1 and reading.index != REJECTED:
         assert logits[reading.index] == logits.max()
+
+
+@pytest.mark.parametrize("labels", [2, 3, 10, 77, 150, 257])
+@pytest.mark.parametrize("head", [ScoreHead(), ScoreHead(temperature=0.7, weights=WEIGHTS, reject_below=4.0)])
+def test_rows_together_are_read_to_the_last_bit_as_one_by_one(head: ScoreHead, labels: int) -> None:
+    rng = np.random.default_rng(labels)
+    logits = (rng.normal(size=(301, labels)) * rng.exponential(5.0, size=(301, 1))).astype(np.float32)
+    tokens, unknown = rng.integers(0, 30, 301).tolist(), rng.integers(0, 2, 301).tolist()
+    together = read_rows(head, logits, tokens, unknown)
+    for row, found in enumerate(together):
+        alone = read(head, logits[row], tokens[row], unknown[row])
+        assert (found.index, found.score, found.energy) == (alone.index, alone.score, alone.energy)
+        assert found.probabilities.tolist() == alone.probabilities.tolist()
 
 
 def test_many_rows_are_read_as_one_row_is() -> None:

@@ -175,7 +175,7 @@ def test_a_bug_shows_no_trace_to_the_client(cloud: Client, monkeypatch: pytest.M
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(Node, "interpret", broken)
+    monkeypatch.setattr(Node, "_interpret", broken)
     response = cloud.send("POST", "/v2/models/tiny/infer", content=oip.encode_request(InferRequest(texts=("lamp",))))
     assert response.status_code == 500
     assert response.json() == {"error": "internal error; see the node's log"}

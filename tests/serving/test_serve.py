@@ -80,7 +80,7 @@ def test_a_local_node_leaves_neither_thread_nor_port(release: Release) -> None:
 
 
 def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    interpret = Node.interpret
+    interpret = Node._interpret
 
     def slow(node: Node, *given: Any) -> object:
         if node.tier is Tier.CLOUD:
@@ -90,7 +90,7 @@ def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: p
     monkeypatch.setattr(Lane, "expected_ms", lambda *_: 1000.0)  # as a model that is slow would be measured
 
     with local_node(Tier.CLOUD, release.folder) as url, load(release.folder, upstream=url, deadline_ms=5000) as ladder:
-        monkeypatch.setattr(Node, "interpret", slow)
+        monkeypatch.setattr(Node, "_interpret", slow)
         asking = threading.Thread(target=ladder.predict, args=("luminaire",))
         asking.start()
         time.sleep(0.2)
@@ -102,7 +102,7 @@ def test_health_answers_while_the_model_is_busy(release: Release, monkeypatch: p
 def test_a_request_under_way_is_answered_before_the_node_ends(
     release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interpret, arrived = Node.interpret, threading.Event()
+    interpret, arrived = Node._interpret, threading.Event()
 
     def slow(node: Node, *given: Any) -> object:
         if node.tier is Tier.CLOUD:
@@ -113,7 +113,7 @@ def test_a_request_under_way_is_answered_before_the_node_ends(
     with ThreadPoolExecutor(1) as pool:
         with local_node(Tier.CLOUD, release.folder) as url:
             ladder = load(release.folder, upstream=url, deadline_ms=10_000)
-            monkeypatch.setattr(Node, "interpret", slow)
+            monkeypatch.setattr(Node, "_interpret", slow)
             asking = pool.submit(ladder.predict, "luminaire")
             assert arrived.wait(5)
         assert asking.result().tier is Tier.CLOUD

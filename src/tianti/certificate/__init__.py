@@ -12,7 +12,7 @@ from tianti.certificate.groups import Groups
 from tianti.certificate.head import fit_head
 from tianti.certificate.hints import Hinter, Hints, find_usual
 from tianti.certificate.path import order_points
-from tianti.certificate.score import FEATURES, REJECTED, UNUSABLE, Reading, Readings, read, read_many
+from tianti.certificate.score import FEATURES, REJECTED, UNUSABLE, Reading, Readings, read, read_many, read_rows
 from tianti.certificate.watch import Watch
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "order_points",
     "read",
     "read_many",
+    "read_rows",
     "recheck",
     "rejected_share",
     "reliability",

@@ -1,13 +1,14 @@
 """Read one model's logits: which label, and how likely it is right.
 
 This runs on the device for every answer, so it is written in few numpy calls and plain floats (about 7 us for 150
-labels; half as much again just after an engine has filled the processor's caches). There is one implementation:
-calibration reads row by row with the same code, so both agree to the last bit.
+labels; half as much again just after an engine has filled the processor's caches). Calibration, and a node that runs
+batches, read many rows at a time; both ways agree to the last bit, which a test holds.
 Not here: fitting a head (`head`), choosing a tier (`router`).
 Invariant: what cannot be read (NaN, infinite, fewer than two logits) gets score 0.0, and no threshold admits 0.0.
 """
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import msgspec
@@ -32,6 +33,7 @@ FEATURES = (
     "rejected",  # 1 where the energy is below `reject_below`; the features above are then 0
     "rejected_by",  # by how much
 )
+_TOGETHER = 256  # rows, so that memory stays small
 _CERTAIN = 1e-12  # 1 - p1 is not taken below this, so that features stay finite
 
 
@@ -87,9 +89,48 @@ def examine(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: 
     total = float(probabilities.dot(ones))
     probabilities /= total
     negative_entropy = float(probabilities.dot(below)) - math.log(total)
-    first = 1.0 / total
     below[index] = -math.inf
     second = float(below[below.argmax()])  # faster than a maximum
+    return _evidence(head, index, probabilities, energy, total, negative_entropy, second, tokens, unknown)
+
+
+def _examine_rows(
+    head: ScoreHead, logits: NDArray[np.float32], tokens: Sequence[int], unknown: Sequence[int]
+) -> list[Evidence]:
+    """`examine` of each row of finite logits [rows, labels]: the same operations, each on all rows at a time.
+
+    But sums: those of a matrix would be added up in another order, and the last bit be another.
+    """
+    rows, ones = np.arange(len(logits)), _ones(logits.shape[1])
+    index = logits.argmax(axis=1)
+    top = logits[rows, index]
+    below = np.subtract(logits, top[:, None], dtype=np.float64)
+    energies = [each + math.log(row.dot(ones)) for each, row in zip(top.tolist(), np.exp(below), strict=True)]
+    below /= head.temperature
+    probabilities = np.exp(below)
+    totals = [float(row.dot(ones)) for row in probabilities]
+    probabilities /= np.array(totals)[:, None]
+    entropies = [
+        float(row.dot(under)) - math.log(total) for row, under, total in zip(probabilities, below, totals, strict=True)
+    ]
+    below[rows, index] = -math.inf
+    columns = (index.tolist(), probabilities, energies, totals, entropies, below.max(axis=1).tolist(), tokens, unknown)
+    return [_evidence(head, *row) for row in zip(*columns, strict=True)]
+
+
+def _evidence(
+    head: ScoreHead,
+    index: int,
+    probabilities: NDArray[np.float64],
+    energy: float,
+    total: float,
+    negative_entropy: float,
+    second: float,
+    tokens: int,
+    unknown: int,
+) -> Evidence:
+    """What follows from sums over a row: `total` of exp((z - z1) / temperature), `second` of its largest exponents."""
+    first = 1.0 / total
     margin = first * (1.0 - math.exp(second))
     if head.reject_below is not None and energy < head.reject_below:
         features = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, head.reject_below - energy)
@@ -116,9 +157,22 @@ def read(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: int
     A head without weights scores the margin p1 - p2, and 0.0 where the text is rejected. Logits that cannot be used
     give UNUSABLE and 0.0: the caller escalates, and has no label to answer with.
     """
-    evidence = examine(head, logits, tokens, unknown)
+    return _reading(head, examine(head, logits, tokens, unknown), len(logits))
+
+
+def read_rows(
+    head: ScoreHead, logits: NDArray[np.float32], tokens: Sequence[int], unknown: Sequence[int]
+) -> list[Reading]:
+    """`read` of each row of logits [rows, labels], to the last bit, in a third of the time."""
+    if logits.shape[1] < 2 or not np.isfinite(logits).all():
+        return [read(head, *row) for row in zip(logits, tokens, unknown, strict=True)]
+    width = logits.shape[1]
+    return [_reading(head, evidence, width) for evidence in _examine_rows(head, logits, tokens, unknown)]
+
+
+def _reading(head: ScoreHead, evidence: Evidence | None, labels: int) -> Reading:
     if evidence is None:
-        return Reading(UNUSABLE, 0.0, np.zeros(len(logits)), -math.inf)
+        return Reading(UNUSABLE, 0.0, np.zeros(labels), -math.inf)
     if head.weights:
         total = head.bias
         for weight, feature in zip(head.weights, evidence.features, strict=True):
@@ -132,8 +186,11 @@ def read(head: ScoreHead, logits: NDArray[np.float32], tokens: int, unknown: int
 def read_many(
     head: ScoreHead, logits: NDArray[np.float32], tokens: NDArray[np.int64], unknown: NDArray[np.int64]
 ) -> Readings:
-    """Read logits [rows, labels] row by row, exactly as the device does."""
-    rows = [read(head, *row) for row in zip(logits, tokens.tolist(), unknown.tolist(), strict=True)]
+    """Read logits [rows, labels], exactly as the device does."""
+    rows: list[Reading] = []
+    for start in range(0, len(logits), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        rows += read_rows(head, logits[part], tokens[part].tolist(), unknown[part].tolist())
     return Readings(
         np.array([row.index for row in rows], dtype=np.int64),
         np.array([row.score for row in rows], dtype=np.float64),

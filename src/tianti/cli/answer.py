@@ -145,7 +145,7 @@ def serve_command(
     from tianti.serving.cores import default_workers
     from tianti.spec.units import size_bytes
 
-    folders = () if models is not None else release or ("latest",)
+    folders = release or (("latest",) if models is None else ())
     settings = Settings(
         tier=Tier(tier),
         releases=tuple(find_release(name, releases_folder()) for name in folders),

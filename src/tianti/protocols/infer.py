@@ -42,12 +42,13 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InferResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Predictions in the order of the texts; `release` is the one that the node answered with."""
+    """Predictions in the order of the texts; `release` is the one that the node answered with, `labels` its model's."""
 
     model: str
     release: str
     predictions: tuple[Prediction, ...]
     id: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 def check_count(count: int) -> None:

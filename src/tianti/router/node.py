@@ -7,10 +7,7 @@ Invariant: a package is verified against its release before its first answer.
 import time
 from collections.abc import Callable, Generator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tianti.certificate import NEVER, UNUSABLE, read
+from tianti.certificate import NEVER, UNUSABLE, Reading, read, read_rows
 from tianti.errors import RunError, UsageError
 from tianti.package import Release, check_binding, verify_package
 from tianti.protocols.infer import MAX_TEXT_CHARS
@@ -18,7 +15,7 @@ from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude, go
 from tianti.router.control import Control, Policy
 from tianti.router.policy import bind_point, choose_point, threshold_of
 from tianti.router.upstream import Upstream
-from tianti.runtimes import open_package
+from tianti.runtimes import Encoded, open_package
 from tianti.spec import Prediction, Tier
 from tianti.store import canonical_json, sha256_bytes
 
@@ -129,14 +126,26 @@ class Node:
             raise UsageError(f"expected a text (str, valid Unicode), got {got}") from error
         except RunError as error:
             return error
-        return self.interpret(logits, tokens, unknown, truncated)
+        return self._interpret(read(self._head, logits, tokens, unknown), tokens, unknown, truncated)
 
-    def interpret(self, logits: NDArray[np.float32], tokens: int, unknown: int, truncated: bool) -> Answer | RunError:
-        """What logits [labels] of the local model say of a text."""
-        reading = read(self._head, logits, tokens, unknown)
+    def answer_rows(self, texts: Sequence[Encoded]) -> list[Answer | RunError]:
+        """The local model's answers to texts that share a call of its engine.
+
+        Raises:
+            RunError: the call failed.
+        """
+        logits = self.runtime.run_rows([text.ids for text in texts])
+        tokens, unknown = [len(text.ids) for text in texts], [text.unknown for text in texts]
+        readings = read_rows(self._head, logits, tokens, unknown)
+        return [
+            self._interpret(reading, len(text.ids), text.unknown, text.truncated)
+            for reading, text in zip(readings, texts, strict=True)
+        ]
+
+    def _interpret(self, reading: Reading, tokens: int, unknown: int, truncated: bool) -> Answer | RunError:
         index = reading.index
         if index == UNUSABLE:
-            return RunError(f"package {self.runtime.package[:12]}: expected finite logits, got {logits[:3].tolist()}…")
+            return RunError(f"package {self.runtime.package[:12]}: expected finite logits, two at least")
         label = self.labels[index] if index >= 0 else self._out_of_scope
         scores = self._scores.copy()  # quicker than a new one, whose table would grow
         scores.update(zip(self.labels, reading.probabilities.tolist(), strict=True))

@@ -162,7 +162,12 @@ class Upstream:
             self._breaker.probed(await self._remote.probe(), self._clock())
 
 
-def connect(names: Sequence[str], releases: Sequence[Release], trust: Trust | None = None) -> list[list[Upstream]]:
+def connect(
+    names: Sequence[str],
+    releases: Sequence[Release],
+    trust: Trust | None = None,
+    known: dict[tuple[str, str], Upstream] | None = None,
+) -> list[list[Upstream]]:
     """What each release may ask; nothing is sent yet.
 
     Args:
@@ -170,13 +175,22 @@ def connect(names: Sequence[str], releases: Sequence[Release], trust: Trust | No
             and `cloud=URL` for the same model at another place.
         releases: all of one model name.
         trust: how our nodes are known, and what they are shown; a called cloud is shown none of it.
+        known: those that there are already, by name and by what they are asked for; new ones are added.
 
     Raises:
         UsageError: a URL is not one, what the trust names cannot be used, or the cloud's secret is missing.
         PackageError: a release holds its cloud's model, so there is no server to call.
     """
-    nodes = {name: Upstream(_node(name, releases[0], trust)) for name in names if not _is_cloud(name)}
-    return [[nodes.get(name) or Upstream(_cloud(name, release)) for name in names] for release in releases]
+    known = {} if known is None else known
+    return [[_upstream(name, release, trust, known) for name in names] for release in releases]
+
+
+def _upstream(name: str, release: Release, trust: Trust | None, known: dict[tuple[str, str], Upstream]) -> Upstream:
+    called = _is_cloud(name)
+    key = (name, release.id if called else release.record.name)
+    if key not in known:
+        known[key] = Upstream(_cloud(name, release) if called else _node(name, release, trust))
+    return known[key]
 
 
 def _is_cloud(name: str) -> bool:

@@ -7,7 +7,6 @@ Invariant: a node that was built has run every model once, and knows what its ca
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tianti.errors import TiantiError, UnknownModelError, UsageError
@@ -16,7 +15,7 @@ from tianti.router import Journal, Node, Upstream, connect
 from tianti.serving import health, hosted, native, oip, openapi, tfs
 from tianti.serving.access import Access
 from tianti.serving.app import App
-from tianti.serving.catalogue import Catalogue, Wanted, read_wanted
+from tianti.serving.catalogue import Catalogue, Wanted, read_wanted, signature_of
 from tianti.serving.desk import Desk
 from tianti.serving.engine import Engine
 from tianti.serving.http import Call, Reply, Route
@@ -53,7 +52,7 @@ class Site:
         self.models = Models(settings.quota_per_s)
         self.metrics = Metrics(settings.tier) if peers is None else Metrics(settings.tier, *peers)
         self.metrics.watch(lambda: self.models.in_flight, lambda: self.engine.backlog_ms, self.models.loaded)
-        self._upstreams: dict[Upstream, None] = {}
+        self._upstreams: dict[tuple[str, str], Upstream] = {}
         self._orders = Orders(None if peers is None else peers.run)
         self._ledger = None if peers is None else Ledger(peers.run)
         self._statuses = None if peers is None else Statuses(peers, self.models.status)
@@ -85,7 +84,7 @@ class Site:
             *native.routes(models),
             *oip.routes(models, self),
             *tfs.routes(models),
-            *health.routes(models, models.status if self._statuses is None else self._statuses.everybody),
+            *health.routes(models, None if self._statuses is None else self._statuses.everybody),
             Route("GET", "/metrics", self._show_metrics, "telemetry"),
         ]
         return [*routes, *openapi.routes(routes, oip.own_version())]
@@ -115,8 +114,7 @@ class Site:
 
     def _make_desk(self, release: Release) -> Desk:
         settings = self.settings
-        (ways,) = connect(settings.upstreams, [release], settings.trust)
-        self._upstreams.update(dict.fromkeys(ways))
+        (ways,) = connect(settings.upstreams, [release], settings.trust, self._upstreams)
         node = Node(release, settings.tier, ways, policy=settings.policy)
         desk = Desk(Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal)
         if self._ledger is not None:
@@ -138,7 +136,7 @@ class Site:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            if self._stamp() != self._seen:
+            if await asyncio.to_thread(self._stamp) != self._seen:
                 await self._sync()
 
     async def _exchange(self, ledger: Ledger, statuses: Statuses) -> None:
@@ -150,7 +148,7 @@ class Site:
     def _stamp(self) -> tuple[object, ...]:
         """Changes with what is wanted."""
         models = self.settings.models
-        return self._orders.stamp(), *(() if models is None else _signature(models))
+        return self._orders.stamp(), *(() if models is None else signature_of(models))
 
     async def load(self, name: str) -> None:
         """Load a model, in the versions that the settings or the models file say now.
@@ -179,7 +177,7 @@ class Site:
     async def _sync(self) -> None:
         """Bring what is loaded in line with what is wanted; that takes a thread, and requests go on."""
         async with self._syncing:
-            self._seen = self._stamp()
+            self._seen = await asyncio.to_thread(self._stamp)
             try:
                 wanted = self._wanted()
             except TiantiError as error:
@@ -197,7 +195,7 @@ class Site:
         for name in self.models.names:
             for desk in self.models.desks(name).values():
                 await desk.aclose()
-        for upstream in self._upstreams:
+        for upstream in self._upstreams.values():
             await upstream.aclose()
         self._end_tracing()
         self._close_files()
@@ -224,13 +222,3 @@ def _trace(settings: Settings) -> "tuple[Tracing | None, Callable[[], None]]":
     from tianti.telemetry.export import export_to
 
     return export_to(settings.traces, settings.tier)
-
-
-def _signature(path: Path) -> tuple[object, ...]:
-    """Changes when the file does, or a folder of releases that it names."""
-    try:
-        stat = path.stat()
-        folders = [each.folder for each in read_wanted(path).values() if each.folder is not None]
-        return (stat.st_mtime_ns, stat.st_size, *(folder.stat().st_mtime_ns for folder in folders))
-    except (OSError, UsageError):
-        return ()

@@ -12,6 +12,7 @@ place what is; nothing is loaded past the memory that models may take.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import yaml
@@ -34,7 +35,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     releases: dict[int, Path] = {}
     folder: Path | None = None
-    keep: int | None = None
+    keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
     pin: list[int] = []
     labels: dict[str, int] = {}
 
@@ -53,8 +54,22 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         missing += sorted({*self.labels.values()} - {*numbers} - {*missing})
         if missing or not numbers:
             got = ", ".join(map(str, numbers)) or "none"
-            raise UsageError(f"expected versions {', '.join(map(str, missing)) or '1 or more'}, got {got}")
+            where = "" if self.folder is None else f" in {self.folder}"
+            raise UsageError(f"expected versions {', '.join(map(str, missing)) or '1, 2, …'}{where}, got {got}")
         return {number: found[number] for number in numbers}
+
+
+def signature_of(path: Path) -> tuple[object, ...]:
+    """Changes when a models file does, or any file of the releases that it names: a copy may take its time."""
+    try:
+        stat = path.stat()
+        wanted = read_wanted(path).values()
+        folders = [each.folder for each in wanted if each.folder is not None]
+        folders += [folder for each in wanted for folder in each.releases.values()]
+        found = [(file, file.stat()) for folder in folders for file in sorted(folder.rglob("*"))]
+    except (OSError, UsageError):
+        return ()
+    return (stat.st_mtime_ns, stat.st_size, *((file, each.st_mtime_ns, each.st_size) for file, each in found))
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,13 +84,19 @@ def read_wanted(path: Path) -> dict[str, Wanted]:
     """
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        models = msgspec.convert(given, _File, strict=False).models
+        models = msgspec.convert(given, _File, strict=False, dec_hook=_as_path).models
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise UsageError(f"{path}: expected a models file (docs/en/node.md), got: {error}") from error
     for name, wanted in models.items():
         if bool(wanted.releases) == (wanted.folder is not None):
             raise UsageError(f"{path}: {name}: expected either releases or a folder of them")
     return {name: _below(path.parent, wanted) for name, wanted in models.items()}
+
+
+def _as_path(kind: type, value: object) -> Path:
+    if kind is not Path or not isinstance(value, str):
+        raise TypeError(f"expected a path, got {value!r}")
+    return Path(value)
 
 
 def _below(folder: Path, wanted: Wanted) -> Wanted:

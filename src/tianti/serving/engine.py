@@ -9,11 +9,12 @@ or whose caller has left is not run.
 """
 
 import asyncio
-import heapq
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 
 from tianti.errors import DeadlineError, OverloadError, RunError
 from tianti.router import Answer
@@ -26,8 +27,11 @@ _SLICE_MS = 4.0  # groups are run until this is over, then answers go out
 _POOL = 128  # texts that are tokenised and wait: enough to find some of like length
 _LONGEST_WAIT_S = 5.0  # in the queue, however far the deadline is
 _SHARE = {0: 0.9, 1: 0.5, 2: 0.25}  # of its time that a text may be expected to take, by rank
-_LEARN = 0.1  # share of the newest turn in what is known of the speed
+_LEARN = 0.05  # share of the newest turn in what is known of the speed
+_PRIOR_MS = 20.0  # of a turn that never was: what was measured is believed until turns say otherwise
+_SURPRISE = 50.0  # times as long as thought: what took even longer stood still, and says nothing of the speed
 _LATE = "the deadline passed while the request waited for the model; send fewer or allow more time"
+_ORDER = attrgetter("order")
 
 
 def rank_of(priority: Priority, audit: bool) -> int:
@@ -42,17 +46,23 @@ class Engine:
         self.clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tianti-engine")
         self._numbers = itertools.count()
-        self._fresh: list[Job] = []  # a heap: neither tokenised nor seen by the engine yet
+        self._fresh = tuple(deque[Job]() for _ in _SHARE)  # by rank: neither tokenised nor seen by the engine yet
         self._lanes: dict[Lane, None] = {}  # that have texts waiting
         self._busy = False
-        self._backlog_ms = 0.0  # as expected, of all that waits or runs
-        self._speed = 1.0  # expected milliseconds that are done in one
+        self._seen = 0  # of those that are fresh, how many were there when the loop last looked for more
+        self._backlog_ms = [0.0] * len(_SHARE)  # as expected, of all that waits or runs, by rank
+        self._done_ms = self._took_ms = _PRIOR_MS  # of a turn, on average: as expected, and really
         self._ended_s = 0.0  # of the last turn, where another one follows it
+
+    @property
+    def speed(self) -> float:
+        """Expected milliseconds that are done in one: averages' ratio, since a ratio's average tells too much."""
+        return self._done_ms / self._took_ms
 
     @property
     def backlog_ms(self) -> float:
         """When what waits now is expected to be done."""
-        return self._backlog_ms / self._speed
+        return sum(self._backlog_ms) / self.speed
 
     def submit(
         self, lane: Lane, text: str, until_s: float, rank: int = 0, encoded: Encoded | None = None
@@ -72,14 +82,15 @@ class Engine:
         now_s = self.clock()
         job = Job(lane, text, encoded, (rank, next(self._numbers)), now_s, until_s, loop.create_future())
         left_s = min(until_s - now_s, _LONGEST_WAIT_S)
-        wait_s = (self._backlog_ms + job.cost_ms) / self._speed / 1e3
-        if wait_s > _SHARE[rank] * left_s and self._backlog_ms > 0.0:
+        ahead_ms = sum(self._backlog_ms[: rank + 1])
+        wait_s = (ahead_ms + job.cost_ms) / self.speed / 1e3
+        if wait_s > _SHARE[rank] * left_s and ahead_ms > 0.0:
             raise OverloadError(f"this node is {wait_s * 1e3:.0f} ms behind, {left_s * 1e3:.0f} are left", wait_s)
-        self._backlog_ms += job.cost_ms
+        self._backlog_ms[rank] += job.cost_ms
         if not self._busy:
             self._busy = True
             loop.call_soon(self._turn)
-        heapq.heappush(self._fresh, job)
+        self._fresh[rank].append(job)
         return job.future
 
     def close(self) -> None:
@@ -87,15 +98,20 @@ class Engine:
         self._thread.shutdown(cancel_futures=True)
 
     def _turn(self) -> None:
-        """Run something, or stop being busy."""
-        self._drop_unwanted()
-        room = _POOL - sum(map(len, self._lanes))
-        fresh = [heapq.heappop(self._fresh) for _ in range(min(room, len(self._fresh)))]
+        """Run something, or stop being busy; but first let in who is at the door, while they keep coming."""
+        waiting = sum(map(len, self._fresh))
+        if self._seen < waiting < _POOL:
+            self._seen = waiting
+            asyncio.get_running_loop().call_soon(self._turn)
+            return
+        self._seen = 0
+        fresh = self._take_fresh()
         if not fresh and not self._lanes:
-            self._busy, self._ended_s, self._backlog_ms = False, 0.0, 0.0
+            self._busy, self._ended_s = False, 0.0
+            self._backlog_ms = [0.0] * len(_SHARE)  # whatever rounding has left
             return
         began_s = self.clock()
-        if self._backlog_ms <= _INLINE_MS:
+        if sum(self._backlog_ms) <= _INLINE_MS:
             self._deliver(self._work(fresh), began_s)
             return
         loop = asyncio.get_running_loop()
@@ -111,7 +127,7 @@ class Engine:
                 self._lanes[lane] = None
         done_ms = 0.0
         while self._lanes and done_ms < _SLICE_MS:
-            urgent = min(lane.urgent() for lane in self._lanes)
+            urgent = min((lane.urgent() for lane in self._lanes), key=_ORDER)
             lane = urgent.lane
             group = lane.take(urgent)
             if not lane:
@@ -127,6 +143,7 @@ class Engine:
         done_ms = 0.0
         for job, answer in answers:
             done_ms += job.cost_ms
+            self._backlog_ms[job.order[0]] -= job.cost_ms
             if job.future.done():
                 continue
             if isinstance(answer, (Answer, RunError)):  # a higher tier may answer what the model here could not
@@ -134,24 +151,28 @@ class Engine:
             else:
                 job.future.set_exception(answer)
         now_s = self.clock()
-        took_ms = (now_s - (self._ended_s or began_s)) * 1e3
-        if took_ms > 0.0:
-            self._speed += (done_ms / took_ms - self._speed) * _LEARN
-        self._backlog_ms -= done_ms
+        took_ms = min((now_s - (self._ended_s or began_s)) * 1e3, _SURPRISE * done_ms / self.speed)
+        self._done_ms += (done_ms - self._done_ms) * _LEARN
+        self._took_ms += (took_ms - self._took_ms) * _LEARN
         self._ended_s = now_s
         asyncio.get_running_loop().call_soon(self._turn)
 
-    def _drop_unwanted(self) -> None:
+    def _take_fresh(self) -> list[Job]:
+        """Let go what nobody waits for; then those who are next, as many as may be tokenised."""
         now_s = self.clock()
-        fresh = [job for job in self._fresh if not self._is_unwanted(job, now_s)]
-        if len(fresh) < len(self._fresh):
-            heapq.heapify(fresh)
-            self._fresh = fresh
         for lane in list(self._lanes):
             if unwanted := {job for job in lane.jobs() if self._is_unwanted(job, now_s)}:
                 lane.drop(unwanted)
                 if not lane:
                     del self._lanes[lane]
+        room = _POOL - sum(map(len, self._lanes))
+        fresh: list[Job] = []
+        for waiting in self._fresh:
+            while waiting and len(fresh) < room:
+                job = waiting.popleft()
+                if not self._is_unwanted(job, now_s):
+                    fresh.append(job)
+        return fresh
 
     def _is_unwanted(self, job: Job, now_s: float) -> bool:
         """Its caller has left, or its deadline passed: that is said here."""
@@ -161,7 +182,7 @@ class Engine:
             return False
         else:
             job.future.set_exception(DeadlineError(_LATE))
-        self._backlog_ms -= job.cost_ms
+        self._backlog_ms[job.order[0]] -= job.cost_ms
         return True
 
 

@@ -19,13 +19,13 @@ from tianti.serving.statuses import ByRelease
 _UNAVAILABLE = 503
 
 
-def routes(models: Models, tell: Callable[[], ByRelease]) -> list[Route]:
-    """Where an orchestrator asks, and who reads the node's status, which `tell` gives."""
+def routes(models: Models, tell: Callable[[], ByRelease] | None = None) -> list[Route]:
+    """Where an orchestrator asks, and who reads the node's status; `tell`: that of all its processes."""
     ready = make_ready(models)
 
     async def status(_call: Call) -> Reply:
         """What each release of each model has done for requests that entered the ladder here."""
-        return Reply(msgspec.json.encode(await asyncio.to_thread(tell)))
+        return Reply(msgspec.json.encode(await asyncio.to_thread(tell or models.status)))
 
     return [
         *(Route("GET", path, _live, None) for path in ("/livez", "/v2/health/live")),

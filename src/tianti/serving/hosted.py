@@ -38,7 +38,7 @@ def routes(models: Models, environ: Mapping[str, str] = os.environ) -> list[Rout
         asked = sagemaker.decode_invocation(call.body, content_type, accept)
         name = choose_model(models, asked.model)
         response = await models.infer(name, complete(asked.request, call), call.via("sagemaker"))
-        body = asked.write(response, models.outputs(name, response.release))
+        body = asked.write(response, response.labels)
         return Reply(body, media_type=asked.media_type.encode())
 
     async def vertex(call: Call) -> Reply:
@@ -46,7 +46,7 @@ def routes(models: Models, environ: Mapping[str, str] = os.environ) -> list[Rout
         asked = tfs_serve.decode_vertex(call.body)
         name = choose_model(models, asked.model)
         response = await models.infer(name, complete(asked.request, call), call.via("vertex"))
-        return Reply(tfs_serve.encode_predictions(response, models.outputs(name, response.release), rows=True))
+        return Reply(tfs_serve.encode_predictions(response, response.labels, rows=True))
 
     found = {"/invocations": Route("POST", "/invocations", invoke, "predict")}
     found[predict] = Route("POST", predict, vertex, "predict")

@@ -141,7 +141,8 @@ class Models:
         desk.tally.answered(via.dialect, self._clock() - began_s, predictions)
         if (trace := TRACE.get()) is not None:
             trace.answered(name, desk.node.release, predictions)
-        return InferResponse(model=name, release=desk.node.release, predictions=predictions, id=asked.id)
+        node = desk.node  # the model may have been unloaded meanwhile
+        return InferResponse(model=name, release=node.release, predictions=predictions, id=asked.id, labels=node.labels)
 
     def loaded(self) -> list[tuple[str, str, int]]:
         """Each model's name with its releases and their numbers."""

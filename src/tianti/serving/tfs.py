@@ -36,8 +36,7 @@ class _Handlers:
         release = find_release(self._models, call)
         asked = tfs_serve.decode_predict(call.body)
         response = await self._infer(call, asked.request, release)
-        labels = self._models.outputs(response.model, response.release)
-        return Reply(tfs_serve.encode_predictions(response, labels, asked.rows))
+        return Reply(tfs_serve.encode_predictions(response, response.labels, asked.rows))
 
     async def classify(self, call: Call) -> Reply:
         """The labels and their scores for each example, the answer first."""

@@ -52,7 +52,7 @@ class _Service:
         return pb.ServerLiveResponse(live=True)
 
     async def ready(self, _request: Message, _call: Call) -> Message:
-        return pb.ServerReadyResponse(ready=bool(self._models.names))
+        return pb.ServerReadyResponse(ready=self._models.ready)
 
     async def model_ready(self, request: Message, _call: Call) -> Message:
         try:

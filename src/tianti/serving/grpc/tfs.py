@@ -126,7 +126,8 @@ class _Service:
 
     def _spec(self, asked: Message, release: str) -> Message:
         """The "effective model specification" of an answer."""
-        numbers = {version.release: version.number for version in self._models.versions(asked.name)}
+        here = self._models.versions(asked.name) if asked.name in self._models.names else ()
+        numbers = {version.release: version.number for version in here}
         spec = pb.ModelSpec(name=asked.name, signature_name=asked.signature_name or SIGNATURES[0])
         if release in numbers:  # else it was unloaded meanwhile
             spec.version.value = numbers[release]
