@@ -39,8 +39,7 @@ class NodeProcess:
 
     def workers(self) -> list[psutil.Process]:
         """Those that answer for it, where it has several; the oldest first."""
-        below = psutil.Process(self.process.pid).children()
-        found = [each for each in below if "spawn_main" in " ".join(each.cmdline())]
+        found = [each for each in psutil.Process(self.process.pid).children() if _works(each)]
         return sorted(found, key=lambda each: each.create_time())
 
     def kill(self) -> None:
@@ -61,3 +60,10 @@ class NodeProcess:
         for each in below:  # its own workers would take a moment to notice
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False

@@ -9,6 +9,7 @@ Invariants: all controls see the same audits in the same order; one that begins 
 """
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -35,7 +36,7 @@ class Ledger:
     def leave(self, node: Node) -> None:
         """It answers no longer."""
         with self._lock:
-            self._books.pop(node).close()
+            del self._books[node]
 
     def catch_up(self) -> None:
         """Tell every control what has been found since."""
@@ -46,16 +47,17 @@ class Ledger:
 
 class _Book:
     def __init__(self, path: Path, node: Node) -> None:
+        self._path, self._read = path, 0
         self._control = node.control
         self._alphas = node.certificate.certified_alphas
-        self._ours = path.open("ab", buffering=0)
-        self._all = path.open("rb", buffering=0)  # its place is what has been read
         self._said = False
+        path.touch()
         node.control.report = self._report
 
     def _report(self, alpha: float, differs: bool) -> None:
         try:
-            self._ours.write(bytes([2 * self._alphas.index(alpha) + differs]))
+            with self._path.open("ab", buffering=0) as file:
+                file.write(bytes([2 * self._alphas.index(alpha) + differs]))
         except (OSError, ValueError) as error:
             if not self._said:
                 _log.warning("other processes do not see this one's audits: %s", error)
@@ -63,10 +65,9 @@ class _Book:
             self._control.audited(alpha, differs)
 
     def catch_up(self) -> None:
-        for found in self._all.read():
-            self._control.audited(self._alphas[found >> 1], bool(found & 1))
-
-    def close(self) -> None:
-        self._control.report = self._control.audited
-        self._ours.close()
-        self._all.close()
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(self._read)
+            found = file.read()
+            self._read += len(found)
+            for each in found:
+                self._control.audited(self._alphas[each >> 1], bool(each & 1))
