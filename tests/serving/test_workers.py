@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
+import tritonclient.grpc
+import tritonclient.utils
 
 from tests.node_process import NodeProcess
 from tests.tiny_release import make_release
@@ -104,6 +106,29 @@ def test_one_that_dies_is_replaced_and_whoever_waits_for_it_is_answered(release:
         assert all(answered(each) for each in waiting)
         assert until(lambda: len(node.workers()) == 2)
         assert before[1] in node.workers() and before[0] not in node.workers()
+
+
+@ON_LINUX
+def test_grpc_is_answered_by_all_on_one_port(release: Release, free_port: int) -> None:
+    with NodeProcess(Tier.CLOUD, release.folder, workers=2, grpc_port=free_port) as node:
+        address = f"127.0.0.1:{free_port}"
+        for held_one in node.workers():  # whoever is held, the other one is there
+            with held([held_one]):
+                assert until(lambda: _is_live(address))
+        with pytest.raises(UsageError, match="--grpc-port 0"):
+            serve(Settings(tier=Tier.CLOUD, releases=(release.folder,), port=0, workers=2, grpc_port=free_port))
+
+
+def _is_live(address: str) -> bool:
+    client = tritonclient.grpc.InferenceServerClient(
+        address, channel_args=[("grpc.use_local_subchannel_pool", 1)]
+    )  # a connection of its own
+    try:
+        return bool(client.is_server_live(client_timeout=0.5))
+    except tritonclient.utils.InferenceServerException:
+        return False
+    finally:
+        client.close()
 
 
 @ON_LINUX

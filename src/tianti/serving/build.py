@@ -6,6 +6,7 @@ Invariant: a node that was built has run every model once, and knows what its ca
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from tianti.serving.ledger import Ledger
 from tianti.serving.models import Models
 from tianti.serving.orders import Orders
 from tianti.serving.settings import Peers, Settings
+from tianti.serving.shares import Shares
 from tianti.serving.statuses import Statuses
 from tianti.telemetry.metrics import Metrics
 
@@ -130,8 +132,8 @@ class Site:
         start = asyncio.get_running_loop().create_task
         if self.settings.models is not None or self.peers is not None:
             self._looking.append(start(self._look()))
-        if self._ledger is not None and self._statuses is not None:
-            self._looking.append(start(self._exchange(self._ledger, self._statuses)))
+        if self.peers is not None:
+            self._looking.append(start(self._exchange(Shares(self.peers, self.models.quota))))
 
     async def _look(self) -> None:
         while True:
@@ -139,10 +141,13 @@ class Site:
             if await asyncio.to_thread(self._stamp) != self._seen:
                 await self._sync()
 
-    async def _exchange(self, ledger: Ledger, statuses: Statuses) -> None:
+    async def _exchange(self, shares: Shares) -> None:
+        """Tell the other processes, and hear what they tell."""
+        assert self._ledger is not None and self._statuses is not None
         while True:
-            ledger.catch_up()
-            statuses.tell()
+            self._ledger.catch_up()
+            self._statuses.tell()
+            shares.exchange(time.monotonic())
             await asyncio.sleep(_EXCHANGE_S)
 
     def _stamp(self) -> tuple[object, ...]:

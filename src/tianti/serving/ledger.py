@@ -65,7 +65,7 @@ class _Book:
             self._control.audited(alpha, differs)
 
     def catch_up(self) -> None:
-        with suppress(FileNotFoundError), self._path.open("rb") as file:
+        with suppress(OSError), self._path.open("rb") as file:
             file.seek(self._read)
             found = file.read()
             self._read += len(found)

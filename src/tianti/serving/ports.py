@@ -13,8 +13,8 @@ SPREADS = sys.platform == "linux"
 """Does the system spread connections over several sockets of one port? Elsewhere all processes listen on one."""
 
 
-def open_port(host: str, port: int) -> socket.socket:
-    """Take a port without listening on it yet; 0 takes a free one.
+def open_port(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Take a port without listening on it yet; 0 takes a free one. `option`: that gave it.
 
     Raises:
         UsageError: it is taken, or there is no such host or port.
@@ -25,17 +25,17 @@ def open_port(host: str, port: int) -> socket.socket:
         _bind(opened, address, port)
     except (OSError, OverflowError) as error:
         opened.close()
-        raise UsageError(f"port {port} of {host} cannot be opened: {error}; choose another, or --port 0") from error
+        raise UsageError(f"port {port} of {host} cannot be opened: {error}; choose another, or {option} 0") from error
     return opened
 
 
-def open_ports(host: str, port: int, count: int) -> list[socket.socket]:
+def open_ports(host: str, port: int, count: int, option: str = "--port") -> list[socket.socket]:
     """Take one port for several processes, with a socket for each where the system spreads connections over them.
 
     A connection waits in the queue of its socket, so one that is kept open here outlives the process that it is for.
     Raises as `open_port`.
     """
-    first = open_port(host, port)
+    first = open_port(host, port, option)
     if not SPREADS:
         return [first] * count
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # now that it is ours, for no other node could bind it

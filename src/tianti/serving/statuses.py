@@ -55,9 +55,10 @@ class Statuses:
 
 
 def _read(path: Path, alive_s: float = _ALIVE_S) -> ByRelease:
-    if not path.exists():
+    try:
+        told = msgspec.msgpack.decode(path.read_bytes(), type=_Told)
+    except OSError:  # there is none, or it is being replaced
         return {}
-    told = msgspec.msgpack.decode(path.read_bytes(), type=_Told)
     if time.time() - told.written_s < alive_s:
         return told.statuses
     return {name: {release: _ended(each) for release, each in of.items()} for name, of in told.statuses.items()}

@@ -58,7 +58,7 @@ def _take_grpc_port(host: str, port: int) -> socket.socket:
     """Each worker's gRPC server opens it for itself; nobody else can while this socket is open."""
     if not SPREADS:
         raise UsageError("gRPC with several workers: expected Linux, where they can share its port; say --workers 1")
-    return open_ports(host, port, 1)[0]
+    return open_ports(host, port, 1, "--grpc-port")[0]
 
 
 class Falls(NamedTuple):
