@@ -14,7 +14,7 @@ import msgspec
 from benchmarks.serving.models import package_of, release_of
 
 OURS = "tianti"
-ROUTE = "/v2/models/{model}/infer"
+ROUTE = "/v1/predict"
 """Where our node is asked."""
 PATIENT_MS = 30_000.0
 _PEERS = Path(__file__).parent / "peers"
@@ -22,11 +22,7 @@ _PEERS = Path(__file__).parent / "peers"
 
 def ask_ours(text: str, deadline_ms: float) -> object:
     """The body for our node."""
-    return {
-        "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}],
-        "outputs": [{"name": "label"}, {"name": "score"}],
-        "parameters": {"deadline_ms": deadline_ms},
-    }
+    return {"text": text, "deadline_ms": deadline_ms}
 
 
 def _text(text: str, _deadline_ms: float) -> object:

@@ -37,7 +37,8 @@ with needs_extra("serve"):
 
 _KEEP_ALIVE_S = 60  # longer than our clients keep an idle connection
 _DRAIN_S = 30  # for requests under way when told to stop
-_GRACE_S = 0.25  # for connections that are there by then to send theirs
+_BACKLOG_S = 5  # for those to be let in that had connected by then
+_GRACE_S = 0.25  # and to send theirs
 _HANDSHAKE_S = 10.0
 _BACKLOG = 2048
 
@@ -184,11 +185,20 @@ class NodeServer(uvicorn.Server):
         ending = asyncio.ensure_future(self._end_grpc())
         if os.name == "posix":
             self._opened.listen(0)  # the kernel lets nobody else in
-        until_s = time.monotonic() + _GRACE_S
-        while time.monotonic() < until_s and (self.server_state.connections or _someone_waits(self._opened)):
-            await asyncio.sleep(_GRACE_S / 50)
+        await self._let_in()
         await ending
         await super().shutdown(sockets)
+
+    async def _let_in(self) -> None:
+        """Wait for those in the backlog, which a busy loop takes one by one, and then for what they ask."""
+        began_s = time.monotonic()
+        until_s = began_s + _GRACE_S
+        while (now_s := time.monotonic()) < until_s:
+            if _someone_waits(self._opened):
+                until_s = min(now_s + _GRACE_S, began_s + _BACKLOG_S)
+            elif not self.server_state.connections:
+                return
+            await asyncio.sleep(_GRACE_S / 50)
 
     async def _end_grpc(self) -> None:
         if self.grpc is not None:
