@@ -1,3 +1,3 @@
-from tests.device.conftest import newer, release
+from tests.device.conftest import free_port, newer, release
 
-__all__ = ["newer", "release"]
+__all__ = ["free_port", "newer", "release"]

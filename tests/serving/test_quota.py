@@ -1,11 +1,14 @@
 """Each caller's share, in virtual time."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from tianti.errors import QuotaError
 from tianti.serving.quota import Quota
+from tianti.serving.settings import Peers
+from tianti.serving.shares import Shares
 
 
 def taken(quota: Quota, counts: Sequence[tuple[float, int]], per_s: float = 10.0, client: str = "shop") -> int:
@@ -60,3 +63,41 @@ def test_memory_is_bounded_and_those_who_ask_are_kept() -> None:
         quota.take(f"n{i}", 10.0, 1, 0.0)
         assert taken(quota, [(0.0, 1)]) == 0
     assert len(quota._buckets) == 100
+
+
+def taken_of_processes(run: Path | None, connections: int, count: int = 4, seconds: int = 60) -> int:
+    """What one caller gets that asks each of its connections 25 times a second; each comes to a process of its own."""
+    quotas = [Quota() for _ in range(count)]
+    shares = [] if run is None else [Shares(Peers(run, number), quota) for number, quota in enumerate(quotas)]
+    total = 0
+    for step in range(25 * seconds):
+        total += sum(taken(quota, [(step / 25, 1)]) for quota in quotas[:connections])
+        if step % 6 == 0:
+            for each in shares:
+                each.exchange(step / 25)
+    return total
+
+
+def test_a_caller_gets_its_quota_however_many_processes_it_reaches(tmp_path: Path) -> None:
+    few, many = (tmp_path / name for name in ("few", "many"))
+    few.mkdir(), many.mkdir()
+    assert 600 <= taken_of_processes(few, connections=1) <= 620
+    assert 600 * 0.9 <= taken_of_processes(many, connections=4) <= 600 + 4 * 10 + 10
+
+
+def test_control_processes_that_do_not_tell_each_other_give_as_many_quotas() -> None:
+    assert taken_of_processes(None, connections=4) >= 4 * 600
+
+
+def test_one_that_takes_a_dead_ones_place_is_heard_anew(tmp_path: Path) -> None:
+    one, two = Quota(), Quota()
+    ours, theirs = Shares(Peers(tmp_path, 0), one), Shares(Peers(tmp_path, 1), two)
+    two.take("shop", 10.0, 9, 0.0)
+    theirs.exchange(0.0)
+    ours.exchange(0.0)
+    assert taken(one, [(0.0, 1)] * 5) == 1
+    replaced = Quota()
+    replaced.take("shop", 10.0, 4, 1.0)
+    Shares(Peers(tmp_path, 1), replaced).exchange(1.0)
+    ours.exchange(1.0)
+    assert taken(one, [(1.0, 1)] * 20) == 6

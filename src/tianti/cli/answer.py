@@ -106,6 +106,7 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
 @click.option("--traces", metavar="URL", help="Send spans to this OpenTelemetry collector (OTLP over HTTP).")
 @click.option("--grpc-port", type=int, help="Answer gRPC too, here; 0 takes a free one.  [default: not]")
 @click.option("--json-logs", is_flag=True, help="Log lines as JSON.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that answer together.  [default: one a usable core]")
 @trust_options
 def serve_command(
     tier: str,
@@ -130,6 +131,7 @@ def serve_command(
     traces: str | None,
     grpc_port: int | None,
     json_logs: bool,
+    workers: int | None,
     trust: Trust,
 ) -> None:
     """Run one node: HTTP in the Open Inference Protocol v2, TensorFlow Serving's API and others (docs/en/http.md).
@@ -140,6 +142,7 @@ def serve_command(
     from tianti.package import find_release
     from tianti.router import Policy
     from tianti.serving import Settings, serve
+    from tianti.serving.cores import default_workers
     from tianti.spec.units import size_bytes
 
     folders = release or (("latest",) if models is None else ())
@@ -161,6 +164,7 @@ def serve_command(
         traces=traces,
         grpc_port=grpc_port,
         json_logs=json_logs,
+        workers=workers or default_workers(grpc_port is not None),
         trust=trust,
     )
     serve(settings, lambda url: click.echo(f"{tier} ready on {url}"))

@@ -1,6 +1,6 @@
 """Audits: some requests that were answered below the cloud are asked there too, later, and the answers compared.
 
-Not here: what follows (`Control.audited`).
+Not here: what follows (`Control.report`).
 Invariants: nobody waits for an audit; whether there is one is decided before anything is known of the request, so that
 audits speak for all requests; while IN_FLIGHT are under way none is begun; one that the cloud did not answer says
 nothing.
@@ -41,7 +41,7 @@ class Auditor:
         if point is None or not prediction.decision.certified:
             return
         if prediction.tier is Tier.CLOUD:
-            self._node.control.audited(point, differs=False)
+            self._node.control.report(point, False)
             return
         import asyncio
 
@@ -70,5 +70,5 @@ class Auditor:
             above = await upstream.ask(request, _PATIENCE_S)
             node.control.settle(above if isinstance(above, Prediction) else None, node.clock())
             if isinstance(above, Prediction) and above.tier is Tier.CLOUD:
-                node.control.audited(point, differs=above.label != prediction.label)
+                node.control.report(point, above.label != prediction.label)
                 return

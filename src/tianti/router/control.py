@@ -108,6 +108,8 @@ class Control:
         self._hinter = None if usual is None else Hinter(usual)
         self._degraded = 0
         self.alarms = 0
+        self.report = self.audited
+        """Who is told what an audit found: somebody else where several processes are one node (`serving.ledger`)."""
         self._lock = Lock()
 
     def point(self, load: float, now_s: float) -> tuple[float | None, bool]:

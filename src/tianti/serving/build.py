@@ -6,8 +6,8 @@ Invariant: a node that was built has run every model once, and knows what its ca
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tianti.errors import TiantiError, UnknownModelError, UsageError
@@ -21,14 +21,19 @@ from tianti.serving.desk import Desk
 from tianti.serving.engine import Engine
 from tianti.serving.http import Call, Reply, Route
 from tianti.serving.lane import Lane
+from tianti.serving.ledger import Ledger
 from tianti.serving.models import Models
-from tianti.serving.settings import Settings
+from tianti.serving.orders import Orders
+from tianti.serving.settings import Peers, Settings
+from tianti.serving.shares import Shares
+from tianti.serving.statuses import Statuses
 from tianti.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from tianti.telemetry.tracing import Tracing
 
 _LOOK_S = 0.5  # how often a models file is looked at
+_EXCHANGE_S = 0.25  # how often processes of one node look at what the others found
 _log = logging.getLogger("tianti")
 
 
@@ -41,21 +46,24 @@ class Site:
         RunError: a model does not run.
     """
 
-    def __init__(self, settings: Settings, access: Access | None = None) -> None:
+    def __init__(self, settings: Settings, access: Access | None = None, peers: Peers | None = None) -> None:
         if settings.log_texts and settings.log is None:
             raise UsageError("log_texts: expected a log to write them to, got none; name it with --log FILE")
-        self.settings = settings
+        self.settings, self.peers = settings, peers
         self.engine = Engine()
         self.models = Models(settings.quota_per_s)
-        self.metrics = Metrics(settings.tier)
+        self.metrics = Metrics(settings.tier) if peers is None else Metrics(settings.tier, *peers)
         self.metrics.watch(lambda: self.models.in_flight, lambda: self.engine.backlog_ms, self.models.loaded)
         self._upstreams: dict[tuple[str, str], Upstream] = {}
-        self._unloaded: set[str] = set()
+        self._orders = Orders(None if peers is None else peers.run)
+        self._ledger = None if peers is None else Ledger(peers.run)
+        self._statuses = None if peers is None else Statuses(peers, self.models.status)
+        self._looking: list[asyncio.Task[None]] = []
         self._syncing = asyncio.Lock()
         self._journal = None if settings.log is None else Journal(settings.log, settings.log_texts)
         self._catalogue = Catalogue(self.models, settings.tier, self._make_desk, settings.memory_bytes)
-        self._seen = () if settings.models is None else signature_of(settings.models)
         try:
+            self._seen = self._stamp()  # before it is read: what changes meanwhile is seen the next time
             self._catalogue.sync(self._wanted(), strict=True)
         except BaseException:
             self._close_files()
@@ -78,7 +86,7 @@ class Site:
             *native.routes(models),
             *oip.routes(models, self),
             *tfs.routes(models),
-            *health.routes(models),
+            *health.routes(models, None if self._statuses is None else self._statuses.everybody),
             Route("GET", "/metrics", self._show_metrics, "telemetry"),
         ]
         return [*routes, *openapi.routes(routes, oip.own_version())]
@@ -89,6 +97,10 @@ class Site:
         return Reply(body, media_type=media_type)
 
     def _wanted(self) -> dict[str, Wanted]:
+        unloaded = self._orders.unloaded()
+        return {name: each for name, each in self._known().items() if name not in unloaded}
+
+    def _known(self) -> dict[str, Wanted]:
         settings = self.settings
         if settings.models is not None:
             if settings.releases:
@@ -106,23 +118,42 @@ class Site:
         settings = self.settings
         (ways,) = connect(settings.upstreams, [release], settings.trust, self._upstreams)
         node = Node(release, settings.tier, ways, policy=settings.policy)
-        return Desk(Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal)
+        desk = Desk(Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal)
+        if self._ledger is not None:
+            self._ledger.join(node)
+        return desk
 
     def drain(self) -> None:
         """No longer ready: what comes is answered, and its connection closed."""
         self.models.draining = self.app.closing = True
 
     async def begin(self) -> None:
-        """Look after the models file from now on."""
-        if self.settings.models is not None:
-            self._looking = asyncio.get_running_loop().create_task(self._look(self.settings.models))
+        """Look after the models file, and what the other processes tell, from now on."""
+        start = asyncio.get_running_loop().create_task
+        if self.settings.models is not None or self.peers is not None:
+            self._looking.append(start(self._look()))
+        if self.peers is not None:
+            self._looking.append(start(self._exchange(Shares(self.peers, self.models.quota))))
 
-    async def _look(self, path: Path) -> None:
+    async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            if (now := await asyncio.to_thread(signature_of, path)) != self._seen:
-                self._seen = now
+            if await asyncio.to_thread(self._stamp) != self._seen:
                 await self._sync()
+
+    async def _exchange(self, shares: Shares) -> None:
+        """Tell the other processes, and hear what they tell."""
+        assert self._ledger is not None and self._statuses is not None
+        while True:
+            self._ledger.catch_up()
+            self._statuses.tell()
+            shares.exchange(time.monotonic())
+            await asyncio.sleep(_EXCHANGE_S)
+
+    def _stamp(self) -> tuple[object, ...]:
+        """Changes with what is wanted."""
+        models = self.settings.models
+        return self._orders.stamp(), *(() if models is None else signature_of(models))
 
     async def load(self, name: str) -> None:
         """Load a model, in the versions that the settings or the models file say now.
@@ -131,9 +162,9 @@ class Site:
             UnknownModelError: neither says anything of it.
             UsageError: it cannot be loaded; what was loaded stays.
         """
-        if name not in self._wanted():
-            raise UnknownModelError(f"unknown model {name!r}; expected one of {', '.join(self._wanted())}")
-        self._unloaded.discard(name)
+        if name not in (known := self._known()):
+            raise UnknownModelError(f"unknown model {name!r}; expected one of {', '.join(known)}")
+        self._orders.give("load", name)
         await self._sync()
         if (why := self._catalogue.failures.get(name)) is not None:
             raise UsageError(f"{name}: {why}")
@@ -145,24 +176,27 @@ class Site:
             UnknownModelError: it is not loaded.
         """
         self.models.versions(name)
-        self._unloaded.add(name)
+        self._orders.give("unload", name)
         await self._sync()
 
     async def _sync(self) -> None:
         """Bring what is loaded in line with what is wanted; that takes a thread, and requests go on."""
         async with self._syncing:
+            self._seen = await asyncio.to_thread(self._stamp)
             try:
-                wanted = {name: each for name, each in self._wanted().items() if name not in self._unloaded}
+                wanted = self._wanted()
             except TiantiError as error:
                 _log.error("the models stay as they are: %s", error)
                 return
             for desk in await asyncio.to_thread(self._catalogue.sync, wanted):
                 await desk.aclose()
+                if self._ledger is not None:
+                    self._ledger.leave(desk.node)
 
     async def aclose(self) -> None:
         """Close what leads upward, and end the engine's thread."""
-        if self.settings.models is not None:
-            self._looking.cancel()
+        for task in self._looking:
+            task.cancel()
         for name in self.models.names:
             for desk in self.models.desks(name).values():
                 await desk.aclose()

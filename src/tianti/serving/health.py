@@ -6,6 +6,7 @@ Not here: metrics.
 Invariants: O(1); ready as soon as one model can be asked, until the node is told to stop.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -13,17 +14,18 @@ import msgspec
 from tianti.protocols import oip
 from tianti.serving.http import Call, Reply, Route
 from tianti.serving.models import Models
+from tianti.serving.statuses import ByRelease
 
 _UNAVAILABLE = 503
 
 
-def routes(models: Models) -> list[Route]:
-    """Where an orchestrator asks, and who reads the node's status."""
+def routes(models: Models, tell: Callable[[], ByRelease] | None = None) -> list[Route]:
+    """Where an orchestrator asks, and who reads the node's status; `tell`: that of all its processes."""
     ready = make_ready(models)
 
     async def status(_call: Call) -> Reply:
         """What each release of each model has done for requests that entered the ladder here."""
-        return Reply(msgspec.json.encode(models.status()))
+        return Reply(msgspec.json.encode(await asyncio.to_thread(tell or models.status)))
 
     return [
         *(Route("GET", path, _live, None) for path in ("/livez", "/v2/health/live")),

@@ -52,7 +52,7 @@ class Models:
 
     def __init__(self, quota_per_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._models: dict[str, _Model] = {}
-        self._quota_per_s, self._quota, self._clock = quota_per_s, Quota(), clock
+        self._quota_per_s, self.quota, self._clock = quota_per_s, Quota(), clock
         self.in_flight = 0
         self.draining = False
 
@@ -146,18 +146,19 @@ class Models:
 
     def loaded(self) -> list[tuple[str, str, int]]:
         """Each model's name with its releases and their numbers."""
-        return [(name, each.release, each.number) for name, model in self._models.items() for each in model.versions]
+        models = self._models.copy()  # one step, for threads that ask
+        return [(name, each.release, each.number) for name, model in models.items() for each in model.versions]
 
     def _take_share(self, caller: Caller, texts: int, now_s: float) -> None:
         per_s = self._quota_per_s if caller.quota_per_s is None else caller.quota_per_s
         if per_s is not None:
-            self._quota.take(caller.name, per_s, texts, now_s)
+            self.quota.take(caller.name, per_s, texts, now_s)
 
     def status(self) -> Mapping[str, Mapping[str, Status]]:
         """What each release of each model has done for requests that entered the ladder here."""
         return {
             name: {release: desk.node.control.status() for release, desk in model.desks.items()}
-            for name, model in self._models.items()
+            for name, model in self._models.copy().items()
         }
 
     def _model(self, name: str) -> _Model:

@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from tianti.errors import UsageError, needs_extra
+from tianti.errors import needs_extra
 from tianti.serving.access import Access
 from tianti.serving.build import Site
 from tianti.serving.exposure import check_exposure
-from tianti.serving.settings import Settings
+from tianti.serving.ports import let_restart, open_port
+from tianti.serving.settings import Peers, Settings
 from tianti.telemetry.logs import log_as_json
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ _BACKLOG = 2048
 def serve(settings: Settings, on_ready: Callable[[str], object] = lambda _url: None) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is under way and return.
 
+    With `settings.workers` above 1, processes are started for it: a program of your own calls this below
+    `if __name__ == "__main__":`, as `multiprocessing` has it.
+
     Args:
         settings: of the node.
         on_ready: called with the node's URL once it answers.
@@ -52,38 +56,46 @@ def serve(settings: Settings, on_ready: Callable[[str], object] = lambda _url: N
     Raises:
         UsageError: the port is taken, the host could be reached from elsewhere, the settings do not fit.
         PackageError: a release cannot be used.
-        RunError: a model does not run.
+        RunError: a model does not run, or workers end again and again.
     """
     if settings.json_logs:
         log_as_json()
+    if settings.workers != 1:
+        from tianti.serving.workers import serve_together
+
+        serve_together(settings, on_ready)
+        return
     with make_server(settings, on_ready) as server:
         server.run()
 
 
 @contextmanager
-def make_server(settings: Settings, on_ready: Callable[[str], object]) -> "Iterator[NodeServer]":
-    """A server whose port is open and whose models are loaded; raises as `serve`."""
+def make_server(
+    settings: Settings,
+    on_ready: Callable[[str], object],
+    opened: socket.socket | None = None,
+    peers: Peers | None = None,
+) -> "Iterator[NodeServer]":
+    """A server whose port is open and whose models are loaded; raises as `serve`.
+
+    It is one process of a node, whatever `settings.workers` says. `opened`: the port, taken by somebody else; `peers`:
+    which of several processes this is.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the only switch that it has: a pool fights the engine
+    access = check_access(settings)
+    with opened or open_port(settings.host, settings.port) as taken:
+        yield NodeServer(Site(settings, access, peers), taken, on_ready)
+
+
+def check_access(settings: Settings) -> Access | None:
+    """Who may ask; None: anybody.
+
+    Raises:
+        UsageError: the host could be reached from elsewhere, or the tokens cannot be read.
+    """
     access = None if settings.tokens is None else Access(settings.tokens)
     check_exposure(settings.host, access, settings.tls, settings.insecure)
-    with _open_port(settings.host, settings.port) as opened:
-        yield NodeServer(Site(settings, access), opened, on_ready)
-
-
-def _open_port(host: str, port: int) -> socket.socket:
-    """Take the port without listening on it yet: until the models are loaded, callers are refused at once."""
-    address = "127.0.0.1" if host == "localhost" else host
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # asyncio switches Nagle's algorithm off only where the protocol is named: 40 ms an answer otherwise
-    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if os.name == "posix":  # elsewhere this option lets two programs share a port
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        opened.bind((address, port))
-    except (OSError, OverflowError) as error:
-        opened.close()
-        raise UsageError(f"port {port} of {host} cannot be opened: {error}; choose another, or --port 0") from error
-    return opened
+    return access
 
 
 class NodeServer(uvicorn.Server):
@@ -128,6 +140,8 @@ class NodeServer(uvicorn.Server):
         await self.lifespan.startup()
         tls, loop = self.config.ssl, asyncio.get_running_loop()
         limit_s = None if tls is None else _HANDSHAKE_S
+        for each in sockets or [self._opened]:
+            let_restart(each)
         self.servers = [
             await loop.create_server(
                 self._make_connection,
@@ -146,7 +160,14 @@ class NodeServer(uvicorn.Server):
             settings, site = self._site.settings, self._site
             host = self._opened.getsockname()[0]
             address = f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
-            self.grpc = await start_grpc(site.models, address, access=site.access, repository=site, tls=settings.tls)
+            self.grpc = await start_grpc(
+                site.models,
+                address,
+                access=site.access,
+                repository=site,
+                tls=settings.tls,
+                share_port=site.peers is not None,
+            )
         self._on_ready(self.url)
 
     def _make_connection(self) -> asyncio.Protocol:
@@ -189,16 +210,23 @@ class NodeServer(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with on_signals(self._stop):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.force_exit = self.should_exit  # the second time, do not wait for requests
         self.should_exit = True
+
+
+@contextmanager
+def on_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While the block runs, SIGINT and SIGTERM call this. For a main thread."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _someone_waits(listening: socket.socket) -> bool:

@@ -4,6 +4,7 @@ Not here: carrying it out (`build`, `serve`).
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         traces: URL of an OpenTelemetry collector (OTLP over HTTP); None: no traces.
         json_logs: log lines are JSON.
         grpc_port: where gRPC is answered, on the same host; 0 takes a free one; None: it is not.
+        workers: processes that answer together on one port.
     """
 
     tier: Tier
@@ -55,3 +57,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     traces: str | None = None
     json_logs: bool = False
     grpc_port: int | None = None
+    workers: int = 1
+
+    def share(self) -> "Settings":
+        """Of one of the processes: what the node may spend and load, they divide."""
+        policy, count = self.policy, self.workers
+        return msgspec.structs.replace(
+            self,
+            policy=msgspec.structs.replace(policy, per_day=None if policy.per_day is None else policy.per_day / count),
+            memory_bytes=None if self.memory_bytes is None else self.memory_bytes // count,
+        )
+
+
+class Peers(NamedTuple):
+    """Which of a node's processes this is.
+
+    `run`: a folder for what they tell each other, made for this run of the node; `number`: from 0, and that of the one
+    which it replaces.
+    """
+
+    run: Path
+    number: int
