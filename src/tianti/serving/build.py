@@ -106,7 +106,9 @@ class Site:
         (ways,) = connect(settings.upstreams, [release], settings.trust)
         self._upstreams.update(dict.fromkeys(ways))
         node = Node(release, settings.tier, ways, policy=settings.policy)
-        return Desk(Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal)
+        return Desk(
+            Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal, settings.cache
+        )
 
     def drain(self) -> None:
         """No longer ready: what comes is answered, and its connection closed."""
