@@ -3,7 +3,7 @@
 A tiny release and a text that only the cloud knows, so that nearly all of the edge's work is the relay. Cloud, edge and
 load are processes of one machine: answers a second are its limit as well, the processor time is the edge's alone.
 `alone` sends every text by itself, at once. `far`: a cloud that is 50 ms away, where waiting for a call to return
-would be felt.
+would be felt. The limit on what may climb is held at its most, since what is past it is answered by the edge.
 
     python -m benchmarks.relay [CALLS ...]
 """
