@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.router import simulation
+from tests.router.checks import check
 from tests.router.virtual import answer_of, now_s, run
+from tests.tiny_release import make_release
 from tianti.errors import BusyError, DeadlineError, RefusedError, TextRefusedError, UpstreamError
 from tianti.protocols.infer import MAX_BATCH, MAX_TEXT_CHARS
 from tianti.router import Upstream
@@ -315,3 +318,55 @@ def test_a_real_node_answers_many_texts_in_few_calls(tiny_release: Path, monkeyp
         assert len(calls) == 1
         got = asyncio.run(ask_at_once(url, ["luminaire", "x" * (MAX_TEXT_CHARS + 1), "sonata"]))
     assert [type(each) for each in got] == [Prediction, TextRefusedError, Prediction]
+
+
+class RelayedLine(simulation.Line):
+    """As `Line`, with a relay before it."""
+
+    def __init__(self, server: simulation.Server) -> None:
+        super().__init__(server)
+        self._relay = Relay(self.name, self._send)
+        self.most = 0
+
+    async def ask(self, request: Request, remaining_s: float) -> Prediction:
+        tries = self.tries.setdefault(request.text, [])
+        self.points.add(request.point)
+        try:
+            answer = await self._relay.ask(request, remaining_s)
+        except UpstreamError as error:
+            tries.append("late" if isinstance(error, DeadlineError) else "refused")
+            self.failed_s.append(now_s())
+            raise
+        tries.append("answered")
+        return answer
+
+    async def _send(self, requests: Sequence[Request], remaining_s: float) -> list[Prediction]:
+        self.most = max(self.most, len(requests))
+        try:
+            async with asyncio.timeout(remaining_s):
+                await asyncio.gather(*(self._server.work() for _ in requests))
+        except TimeoutError:
+            raise DeadlineError("too late") from None
+        return [answer_of(Tier.CLOUD, label=simulation.LABEL) for _ in requests]
+
+
+def faults(at_s: float) -> simulation.Fault:
+    silent, refuses = 10.0 <= at_s < 20.0, 25.0 <= at_s < 30.0
+    return simulation.Fault.BLACK_HOLE if silent else simulation.Fault.REFUSED if refuses else simulation.Fault.NONE
+
+
+def test_an_entry_node_that_relays_keeps_its_promises_whatever_happens(tmp_path: Path) -> None:
+    """The checks of `tests.router`, under overload, silence and refusal."""
+
+    async def scene() -> simulation.Entry:
+        server = simulation.Server(slots=8, fault=faults)
+        entry = simulation.Entry(simulation.with_points(make_release(tmp_path)), server)
+        entry.upstream._remote = entry.line = RelayedLine(server)
+        await entry.live(lambda _at_s: 150.0, 40.0)
+        return entry
+
+    entry = run(scene())
+    check(entry)
+    assert entry.line.most > 1
+    for span in ((0.0, 9.0), (35.0, 39.0)):
+        assert any(each.answer.tier is Tier.CLOUD for each in simulation.between(entry.seen, *span))
