@@ -167,6 +167,20 @@ def test_who_has_left_or_is_late_is_not_sent() -> None:
     assert run(scene()).sent[CALLS:] == [["stays"]]
 
 
+def test_who_leaves_in_the_turn_in_which_it_came_is_not_sent() -> None:
+    async def scene() -> list[list[str]]:
+        line = Line()
+        gone, stays = line.ask("gone"), line.ask("stays")
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(DeadlineError):
+            await line.ask("no time at all", 0.0)
+        await stays
+        return line.sent
+
+    assert run(scene()) == [["stays"]]
+
+
 def test_a_call_that_nobody_waits_for_makes_room() -> None:
     async def scene() -> Line:
         line = Line(delay_s=0.4)
@@ -262,16 +276,20 @@ def test_one_call_that_fails_is_one_failure_whatever_it_took_along(shared: bool)
 
 
 def test_a_call_is_made_in_the_context_of_its_first_text() -> None:
+    """Also where it was another one's return that let it go."""
+
     async def scene() -> list[str]:
         line, asked = Line(), []
-        for name in ("ann", "bob"):
+        NAMED.set("ann")
+        asked += await line.fill()
+        for name in ("bob", "cid"):
             NAMED.set(name)
             asked.append(line.ask(name))
         NAMED.set("nobody")
         await asyncio.gather(*asked)
         return line.names
 
-    assert run(scene()) == ["ann"]
+    assert run(scene()) == ["ann"] * CALLS + ["bob"]
 
 
 def test_closing_tells_everybody() -> None:
