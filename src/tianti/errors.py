@@ -98,7 +98,11 @@ class RunError(TiantiError):
 
 
 class UpstreamError(TiantiError):
-    """A higher tier did not answer usefully."""
+    """A higher tier did not answer usefully; `shared`: the same call's failure was told already, for another text."""
+
+    def __init__(self, *said: object, shared: bool = False) -> None:
+        super().__init__(*said)
+        self.shared = shared
 
 
 class DeadlineError(UpstreamError):

@@ -3,9 +3,12 @@
 import statistics
 import time
 
+import httpx2
+
 from tests.node_process import NodeProcess
 from tianti.device import Ladder, load
 from tianti.package import Release
+from tianti.router import Policy
 from tianti.serving.local import local_node
 from tianti.spec import Prediction, Reason, Tier
 
@@ -70,6 +73,35 @@ def test_a_cloud_that_stops_answering_in_mid_request_loses_nothing(release: Rele
     assert sum(answer.tier is Tier.CLOUD for answer in answers) >= 90
     assert all(answer.decision.degraded for answer in answers[-200:])
     assert max(answer.decision.ms for answer in answers) <= DEADLINE_MS
+
+
+def test_an_edge_that_relays_for_many_works_on_and_keeps_nothing_of_it(release: Release, free_port: int) -> None:
+    """Killed while one request's 32 different texts, and as many that are equal, are on their way."""
+    texts = [f"luminaire n{number}" for number in range(32)] + ["luminaire"] * 32
+
+    def ask(client: httpx2.Client) -> list[tuple[str, bool, float]]:
+        answer = client.post("/v1/predict", json={"texts": texts, "deadline_ms": DEADLINE_MS}).json()
+        rows = [(each["tier"], each["decision"]) for each in answer["predictions"]]
+        return [(tier, decision.get("degraded", False), decision.get("ms", 0.0)) for tier, decision in rows]
+
+    with NodeProcess(Tier.CLOUD, release.folder, free_port) as cloud:
+        settings = {"cache": 1000, "policy": Policy(audits=0.0)}
+        with (
+            local_node(Tier.EDGE, release.folder, [cloud.url], **settings) as edge,
+            httpx2.Client(base_url=edge, trust_env=False) as client,
+        ):
+            cloud.kill()
+            for _ in range(3):
+                answers = ask(client)
+                assert len(answers) == len(texts)
+                assert {(tier, degraded) for tier, degraded, _ in answers} == {("edge", True)}
+                assert max(ms for *_, ms in answers) <= DEADLINE_MS
+            with NodeProcess(Tier.CLOUD, release.folder, free_port):
+                until_s = time.perf_counter() + 5.0
+                while ("edge", True) in {(tier, degraded) for tier, degraded, _ in ask(client)}:
+                    assert time.perf_counter() < until_s
+                    time.sleep(0.05)
+                assert {tier for tier, *_ in ask(client)} == {"cloud"}
 
 
 def test_an_edge_whose_cloud_is_killed_answers_degraded(release: Release) -> None:

@@ -96,6 +96,9 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
     help="Append a line for each answer: scores, times, who answered (`tianti replay`). No text, no label.",
 )
 @click.option("--log-texts", is_flag=True, help="Write the texts to --log too: raw, as they came, on this disk.")
+@click.option(
+    "--cache", type=click.IntRange(0), default=0, show_default=True, help="Exact answers of each release to keep."
+)
 @click.option("--memory", help="What the files of all loaded models may come to, such as 500 MB.  [default: no limit]")
 @click.option("--tokens", type=_FILE, help="Who may ask: a file made by `tianti token`.  [default: anybody]")
 @click.option("--quota", type=float, help="Texts a second for a caller whose token does not say.  [default: no limit]")
@@ -121,6 +124,7 @@ def serve_command(
     audits: float,
     log: Path | None,
     log_texts: bool,
+    cache: int,
     memory: str | None,
     tokens: Path | None,
     quota: float | None,
@@ -156,6 +160,7 @@ def serve_command(
         policy=Policy(point=point, laxest=laxest, per_day=per_day, audits=audits),
         log=log,
         log_texts=log_texts,
+        cache=cache,
         memory_bytes=None if memory is None else size_bytes(memory, "--memory"),
         tokens=tokens,
         quota_per_s=quota,

@@ -123,8 +123,9 @@ class Upstream:
             self._full_at_s = self._clock()
             return error
         except UpstreamError as error:
-            self._breaker.failed(self._clock())
-            self._ensure_probing()
+            if not error.shared:  # one call that fails is one failure, however many texts it took along
+                self._breaker.failed(self._clock())
+                self._ensure_probing()
             if isinstance(error, DeadlineError):
                 self._full_at_s = self._clock()
             return error

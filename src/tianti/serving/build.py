@@ -118,10 +118,10 @@ class Site:
         settings = self.settings
         (ways,) = connect(settings.upstreams, [release], settings.trust, self._upstreams)
         node = Node(release, settings.tier, ways, policy=settings.policy)
-        desk = Desk(Lane(node, tally=self.metrics.of(node.name, node.release)), self.engine, self._journal)
+        lane = Lane(node, tally=self.metrics.of(node.name, node.release))
         if self._ledger is not None:
             self._ledger.join(node)
-        return desk
+        return Desk(lane, self.engine, self._journal, settings.cache)
 
     def drain(self) -> None:
         """No longer ready: what comes is answered, and its connection closed."""

@@ -19,7 +19,7 @@ from operator import attrgetter
 from tianti.errors import DeadlineError, OverloadError, RunError
 from tianti.router import Answer
 from tianti.runtimes import Encoded
-from tianti.serving.lane import Job, Lane
+from tianti.serving.lane import Job, Lane, Receiver
 from tianti.spec import Priority
 
 _INLINE_MS = 8.0  # what waits takes no longer: done on the loop
@@ -67,20 +67,35 @@ class Engine:
     def submit(
         self, lane: Lane, text: str, until_s: float, rank: int = 0, encoded: Encoded | None = None
     ) -> "asyncio.Future[Answer | RunError]":
-        """Have a text answered; cancel the future to give it up.
+        """Have a text answered; cancel the future to give it up. The rest is as of `tell`."""
+        future: asyncio.Future[Answer | RunError] = asyncio.get_running_loop().create_future()
+        self.tell(future, lane, text, until_s, rank, encoded)
+        return future
+
+    def tell(
+        self,
+        receiver: Receiver,
+        lane: Lane,
+        text: str,
+        until_s: float,
+        rank: int = 0,
+        encoded: Encoded | None = None,
+    ) -> None:
+        """Have a text answered, for a receiver that is told on the event loop.
 
         Args:
+            receiver: who is told.
             lane: whose model.
             text: what, unless it comes `encoded`.
             until_s: its deadline, on the engine's clock.
             rank: see `rank_of`.
+            encoded: its tokens, where it comes as them.
 
         Raises:
             OverloadError: it is not expected to be answered in time.
         """
-        loop = asyncio.get_running_loop()
         now_s = self.clock()
-        job = Job(lane, text, encoded, (rank, next(self._numbers)), now_s, until_s, loop.create_future())
+        job = Job(lane, text, encoded, (rank, next(self._numbers)), now_s, until_s, receiver)
         left_s = min(until_s - now_s, _LONGEST_WAIT_S)
         ahead_ms = sum(self._backlog_ms[: rank + 1])
         wait_s = (ahead_ms + job.cost_ms) / self.speed / 1e3
@@ -89,9 +104,8 @@ class Engine:
         self._backlog_ms[rank] += job.cost_ms
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn)
         self._fresh[rank].append(job)
-        return job.future
 
     def close(self) -> None:
         """End the thread, once what it runs is done."""
@@ -144,12 +158,12 @@ class Engine:
         for job, answer in answers:
             done_ms += job.cost_ms
             self._backlog_ms[job.order[0]] -= job.cost_ms
-            if job.future.done():
+            if job.receiver.done():
                 continue
             if isinstance(answer, (Answer, RunError)):  # a higher tier may answer what the model here could not
-                job.future.set_result(answer)
+                job.receiver.set_result(answer)
             else:
-                job.future.set_exception(answer)
+                job.receiver.set_exception(answer)
         now_s = self.clock()
         took_ms = min((now_s - (self._ended_s or began_s)) * 1e3, _SURPRISE * done_ms / self.speed)
         self._done_ms += (done_ms - self._done_ms) * _LEARN
@@ -179,12 +193,12 @@ class Engine:
 
     def _is_unwanted(self, job: Job, now_s: float) -> bool:
         """Its caller has left, or its deadline passed: that is said here."""
-        if job.future.done():
+        if job.receiver.done():
             job.lane.tally.abandoned()
         elif now_s < job.until_s:
             return False
         else:
-            job.future.set_exception(DeadlineError(_LATE))
+            job.receiver.set_exception(DeadlineError(_LATE))
         self._backlog_ms[job.order[0]] -= job.cost_ms
         return True
 

@@ -4,11 +4,11 @@ Not here: when it is its turn (`engine`), which texts share a call (`grouping`).
 Invariant: texts are tokenised once; those that wait are in the order of their lengths.
 """
 
-import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import Protocol
 
 from tianti.errors import RunError
 from tianti.router import Answer, Node
@@ -23,10 +23,26 @@ _ORDER = attrgetter("order")
 _LEARN = 0.05  # share of the newest text in what is known of texts
 
 
+class Receiver(Protocol):
+    """Who is told what the model says: a future, or what several requests wait for (`flights`)."""
+
+    def done(self) -> bool:
+        """Does nobody wait any more?"""
+        ...
+
+    def set_result(self, answer: Answer | RunError, /) -> None:
+        """What it says, or why it cannot."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """It was not run."""
+        ...
+
+
 class Job:
     """A text on its way through the engine; `order`: who is first."""
 
-    __slots__ = ("came_s", "cost_ms", "encoded", "future", "lane", "order", "text", "trace", "until_s")
+    __slots__ = ("came_s", "cost_ms", "encoded", "lane", "order", "receiver", "text", "trace", "until_s")
 
     def __init__(
         self,
@@ -36,10 +52,10 @@ class Job:
         order: tuple[int, int],
         came_s: float,
         until_s: float,
-        future: "asyncio.Future[Answer | RunError]",
+        receiver: Receiver,
     ) -> None:
         self.lane, self.text, self.encoded, self.order = lane, text, encoded, order
-        self.came_s, self.until_s, self.future = came_s, until_s, future
+        self.came_s, self.until_s, self.receiver = came_s, until_s, receiver
         self.trace = TRACE.get()
         self.cost_ms = lane.expected_ms(text, encoded)
 

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         quota_per_s: texts that a caller may ask for whose token does not say; None: as many as it likes.
         traces: URL of an OpenTelemetry collector (OTLP over HTTP); None: no traces.
         json_logs: log lines are JSON.
+        cache: how many exact answers of each release to keep; 0: none, and equal texts under way share none.
         grpc_port: where gRPC is answered, on the same host; 0 takes a free one; None: it is not.
         workers: processes that answer together on one port.
     """
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     quota_per_s: float | None = None
     traces: str | None = None
     json_logs: bool = False
+    cache: int = 0
     grpc_port: int | None = None
     workers: int = 1
 
