@@ -57,7 +57,7 @@ class NodeProcess:
         below = psutil.Process(self.process.pid).children() if self.process.poll() is None else []
         self.process.kill()
         self.process.communicate()
-        for each in below:  # its own workers would take a moment to notice
+        for each in psutil.wait_procs(below, 10.0)[1]:  # its workers notice, and end
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
 

@@ -142,13 +142,17 @@ def test_connections_are_spread_over_all(release: Release) -> None:
         assert all(answered(each) for each in opened)
 
 
-def test_when_the_supervisor_is_killed_its_workers_end_by_themselves(release: Release) -> None:
+def test_when_the_supervisor_is_killed_its_workers_end_and_leave_nothing(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with NodeProcess(Tier.CLOUD, release.folder, workers=2) as node:
         workers = node.workers()
         node.kill()
         assert until(lambda: not any(each.is_running() for each in workers))
         with pytest.raises(OSError):
             ask(node.url)
+        assert list(tmp_path.glob("tianti-*")) == []
 
 
 def test_a_second_signal_does_not_wait(release: Release) -> None:

@@ -7,9 +7,11 @@ Invariants: the port is taken before anything is loaded; a worker whose supervis
 connected when the node was told to stop is answered.
 """
 
+import atexit
 import contextlib
 import logging
 import multiprocessing
+import shutil
 import signal
 import socket
 import tempfile
@@ -226,15 +228,17 @@ def _work(settings: Settings, peers: Peers, opened: socket.socket, pipe: Connect
 
     try:
         with make_server(settings, say, opened, peers) as server:
-            threading.Thread(target=_obey, args=(pipe, server), name="tianti-obey", daemon=True).start()
+            threading.Thread(target=_obey, args=(pipe, server, peers.run), name="tianti-obey", daemon=True).start()
             server.run()
     except TiantiError as error:
         say(error)
 
 
-def _obey(pipe: Connection, server: NodeServer) -> None:
-    with contextlib.suppress(EOFError, OSError):  # the supervisor is gone
+def _obey(pipe: Connection, server: NodeServer, run: Path) -> None:
+    try:
         while pipe.recv() != _NOW:
             server.should_exit = True
         server.force_exit = True
+    except (EOFError, OSError):  # the supervisor is gone, and cannot clean up
+        atexit.register(shutil.rmtree, run, ignore_errors=True)
     server.should_exit = True
