@@ -13,10 +13,13 @@ import httpx2
 
 
 class ServeProcess:
-    """Answering once constructed; a context manager that leaves nothing behind. `log`: what it wrote for people."""
+    """Answering once constructed; a context manager that leaves nothing behind. `log`: what it wrote for people.
+
+    One worker, so that this is the process that answers.
+    """
 
     def __init__(self, *options: str | Path, environ: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "tianti", "serve", "--port", "0", *map(str, options)]
+        command = [sys.executable, "-m", "tianti", "serve", "--port", "0", "--workers", "1", *map(str, options)]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

@@ -236,7 +236,7 @@ def test_what_is_kept_is_answered_where_the_queue_is_full(release: Release) -> N
         entry = Entry(release)
         await entry.ask(LOCAL)
         await asyncio.sleep(0.01)
-        entry.engine._backlog_ms = 1e6
+        entry.engine._backlog_ms = [1e6, 0.0, 0.0]
         assert (await entry.ask(LOCAL)).decision.reason is Reason.SCORE
         with pytest.raises(OverloadError):  # the control
             await entry.ask("another text")
