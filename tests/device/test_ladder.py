@@ -1,6 +1,7 @@
 """The embedded ladder on real models and real nodes: who answers, in time, without threads it does not need."""
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -263,6 +264,19 @@ def test_loading_pulls_in_no_network_and_no_server(release: Release) -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where it is kept on Linux")
+@pytest.mark.parametrize("said", [None, "0"])
+def test_the_engine_keeps_no_record_of_its_use(release: Release, tmp_path: Path, said: str | None) -> None:
+    """The control: a program that has said otherwise has its way."""
+    code = f"from tianti import load; load({str(release.folder)!r}).predict('lamp')"
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environ.pop("ORT_DISABLE_TELEMETRY", None)
+    if said is not None:
+        environ["ORT_DISABLE_TELEMETRY"] = said
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True)
+    assert any(path.is_file() for path in tmp_path.rglob("*onnxruntime*")) is (said is not None)
 
 
 def test_what_is_kept_at_once_is_what_a_climb_comes_to(release: Release) -> None:

@@ -138,8 +138,11 @@ class Site:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            if await asyncio.to_thread(self._stamp) != self._seen:
-                await self._sync()
+            try:
+                if await asyncio.to_thread(self._stamp) != self._seen:
+                    await self._sync()
+            except Exception:  # a bug, which must not end the looking
+                _log.exception("the models stay as they are, by an error that is not their own")
 
     async def _exchange(self, shares: Shares) -> None:
         """Tell the other processes, and hear what they tell."""
