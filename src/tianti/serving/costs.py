@@ -16,6 +16,7 @@ SAME = 1e-4
 """How far apart a logit may be in a batch and alone: float32 stays far below, dynamic int8 is far above."""
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _PAYS = 0.97  # a larger batch has to take less than this share of the time a text
+_ENOUGH = 1.1
 _LONG_MS = 250.0  # a call that is expected to take longer is not tried: nobody would wait for it
 _RUNS = 3
 
@@ -28,7 +29,8 @@ class Costs:
         lengths: tokens that were measured, ascending.
         ms: [batches][lengths], of one call; what lies between is on a line, what is longer costs in proportion.
 
-    `most` texts may share a call; none has more than `longest` tokens.
+    `most` texts may share a call; none has more than `longest` tokens. With `enough` of them each takes a tenth more
+    than at best, or less.
     """
 
     def __init__(self, batches: Sequence[int], lengths: Sequence[int], ms: Sequence[Sequence[float]]) -> None:
@@ -38,6 +40,8 @@ class Costs:
         sizes = range(1, batches[-1] + 1)
         columns = np.array([np.interp(sizes, batches, column) for column in rows.T]).T
         self.most, self.longest = self.batches[-1], self.lengths[-1]
+        each = [sum(row) / texts for texts, row in zip(batches, ms, strict=True)]
+        self.enough = next(texts for texts, cost in zip(batches, each, strict=True) if cost <= _ENOUGH * min(each))
         self._ms: list[list[float]] = columns.tolist()
 
     def call_ms(self, texts: int, length: int) -> float:

@@ -5,7 +5,7 @@ Invariant: texts are tokenised once; those that wait are in the order of their l
 """
 
 import time
-from bisect import bisect_left
+from bisect import insort
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
@@ -19,7 +19,8 @@ from tianti.telemetry.context import TRACE
 from tianti.telemetry.tally import Tally
 
 _TEXTS = 16  # of the package's own, to learn from
-_ORDER = attrgetter("order")
+_MATES = 16  # or more where that pays: of those that wait, who may share a call with the most urgent one
+_ORDER, _LENGTH = attrgetter("order"), attrgetter("length")
 _LEARN = 0.05  # share of the newest text in what is known of texts
 
 
@@ -42,7 +43,7 @@ class Receiver(Protocol):
 class Job:
     """A text on its way through the engine; `order`: who is first."""
 
-    __slots__ = ("came_s", "cost_ms", "encoded", "lane", "order", "receiver", "text", "trace", "until_s")
+    __slots__ = ("came_s", "cost_ms", "encoded", "lane", "length", "order", "receiver", "text", "trace", "until_s")
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Job:
         self.lane, self.text, self.encoded, self.order = lane, text, encoded, order
         self.came_s, self.until_s, self.receiver = came_s, until_s, receiver
         self.trace = TRACE.get()
+        self.length = 0  # in tokens, once they are counted
         self.cost_ms = lane.expected_ms(text, encoded)
 
 
@@ -79,7 +81,6 @@ class Lane:
         tokens = sum(len(encoded.ids) for encoded in runtime.encode_many(texts))
         self._tokenizing_ms = min(_time_ms(lambda: runtime.encode_many(texts)) for _ in range(3)) / max(tokens, 1)
         self._tokens_per_char = tokens / max(sum(map(len, texts)), 1)
-        self._lengths: list[int] = []
         self._waiting: list[Job] = []
 
     def __len__(self) -> int:
@@ -103,9 +104,8 @@ class Lane:
                 self._tokens_per_char += (len(encoded.ids) / len(job.text) - self._tokens_per_char) * _LEARN
         for job in jobs:
             assert job.encoded is not None
-            place = bisect_left(self._lengths, length := len(job.encoded.ids))
-            self._lengths.insert(place, length)
-            self._waiting.insert(place, job)
+            job.length = len(job.encoded.ids)
+            insort(self._waiting, job, key=_LENGTH)
 
     def jobs(self) -> Sequence[Job]:
         """Those that wait."""
@@ -116,19 +116,23 @@ class Lane:
         return min(self._waiting, key=_ORDER)
 
     def take(self, urgent: Job) -> list[Job]:
-        """The group of the next call, which `urgent` is in; it waits no longer."""
-        group = choose_group(self._lengths, self._waiting.index(urgent), self.costs)
-        taken = self._waiting[group.start : group.stop]
-        del self._waiting[group.start : group.stop], self._lengths[group.start : group.stop]
+        """The group of the next call, which `urgent` is in; it waits no longer.
+
+        Its mates are of those who came first: whoever has a common length would be taken along by each that is ahead,
+        and one of a rare length wait twice as long as the others.
+        """
+        mates, most = self._waiting, max(_MATES, self.costs.enough)
+        if len(mates) > most:
+            last = sorted(map(_ORDER, mates))[most - 1]
+            mates = [job for job in mates if job.order <= last]
+        group = choose_group([job.length for job in mates], mates.index(urgent), self.costs)
+        taken = mates[group.start : group.stop]
+        self.drop(set(taken))
         return taken
 
     def drop(self, unwanted: set[Job]) -> None:
         """Let these wait no longer."""
-        kept = [job for job in self._waiting if job not in unwanted]
-        self._lengths = [
-            length for job, length in zip(self._waiting, self._lengths, strict=True) if job not in unwanted
-        ]
-        self._waiting = kept
+        self._waiting = [job for job in self._waiting if job not in unwanted]
 
     def run(self, group: Sequence[Job]) -> list[Answer | RunError]:
         """The model's answers, in order; where a call with several texts fails, each is run alone."""
