@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 
@@ -50,6 +50,7 @@ class Engine:
         self._lanes: dict[Lane, None] = {}  # that have texts waiting
         self._busy = False
         self._seen = 0  # of those that are fresh, how many were there when the loop last looked for more
+        self._crowd = False  # several came to the last turn: more may be at the door
         self._backlog_ms = [0.0] * len(_SHARE)  # as expected, of all that waits or runs, by rank
         self._done_ms = self._took_ms = _PRIOR_MS  # of a turn, on average: as expected, and really
         self._ended_s = 0.0  # of the last turn, where another one follows it
@@ -114,15 +115,14 @@ class Engine:
     def _turn(self) -> None:
         """Run something, or stop being busy; but first let in who is at the door, while they keep coming."""
         waiting = sum(map(len, self._fresh))
-        if self._seen < waiting < _POOL:
+        if self._crowd and self._seen < waiting < _POOL:
             self._seen = waiting
             asyncio.get_running_loop().call_soon(self._turn)
             return
         self._seen = 0
         fresh = self._take_fresh()
         if not fresh and not self._lanes:
-            self._busy, self._ended_s = False, 0.0
-            self._backlog_ms = [0.0] * len(_SHARE)  # whatever rounding has left
+            self._rest()
             return
         began_s = self.clock()
         if sum(self._backlog_ms) <= _INLINE_MS:
@@ -153,7 +153,7 @@ class Engine:
             done_ms += sum(job.cost_ms for job in group)
         return answers
 
-    def _deliver(self, answers: "Iterable[tuple[Job, Answer | Exception]]", began_s: float) -> None:
+    def _deliver(self, answers: "Sequence[tuple[Job, Answer | Exception]]", began_s: float) -> None:
         done_ms = 0.0
         for job, answer in answers:
             done_ms += job.cost_ms
@@ -169,7 +169,16 @@ class Engine:
         self._done_ms += (done_ms - self._done_ms) * _LEARN
         self._took_ms += (took_ms - self._took_ms) * _LEARN
         self._ended_s = now_s
-        asyncio.get_running_loop().call_soon(self._turn)
+        self._crowd = len(answers) > 1
+        if self._crowd or self._lanes or any(self._fresh):
+            asyncio.get_running_loop().call_soon(self._turn)
+        else:
+            self._rest()  # who comes alone is not made to wait for a look at the door
+
+    def _rest(self) -> None:
+        """Nothing waits."""
+        self._busy, self._ended_s = False, 0.0
+        self._backlog_ms = [0.0] * len(_SHARE)  # whatever rounding has left
 
     def _take_fresh(self) -> list[Job]:
         """Let go what nobody waits for; then those who are next, as many as may be tokenised."""
