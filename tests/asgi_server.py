@@ -1,5 +1,6 @@
 """A real uvicorn in a thread, around any ASGI app: what the node's rim does is tested without a node."""
 
+import faulthandler
 import importlib.util
 import socket
 import threading
@@ -42,7 +43,9 @@ def asgi_server(app: App, send_buffer: int | None = None, **options: Any) -> Ite
         yield opened.getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(30)
+        if thread.is_alive():  # seen twice in long runs only, and not understood: it is a daemon, and says where it is
+            faulthandler.dump_traceback()
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
