@@ -64,7 +64,7 @@ async def soak(folder: Path, seconds: float, swaps: int) -> int:
         memory, seen = await watching, await swapping
         disturbing.cancel()
         process.terminate()
-        ended = process.wait(30)
+        ended = process.wait(60)  # a client that does not send its body is waited for
     lines = (folder / "stderr").read_text(encoding="utf-8").splitlines()
     console.print(f"the node wrote {len(lines)} lines to standard error", *lines[-1:], sep="; ")
     return tell(load, capacity, rate, memory, (seen, swaps), ended)
