@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,9 @@ class Client:
             return await task
 
         return self._runner.run(wait())
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._runner.run(work)
 
     def get(self, path: str) -> Any:
         response = self.send("GET", path)
@@ -169,6 +172,37 @@ def test_errors_are_json_with_their_status(
     response = cloud.send(method, path, content=content)
     assert response.status_code == status
     assert said in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "length", "body", "status"),
+    [
+        (b"/v1/predict", b"16", {"body": b'{"text": "song"}'}, 200),
+        (b"/v1/predict", b"-1", {"body": b'{"text": "song"}'}, 400),
+        (b"/v1/predict", b"0x10", {"body": b'{"text": "song"}'}, 400),
+        (b"/v1/predict", b"9" * 5000, {"body": b""}, 413),
+        (b"/v1/predict", b"0", {}, 400),  # ASGI 3.0: `body` is optional
+        (b"/v1/\xff", b"0", {}, 404),
+    ],
+)
+def test_what_another_server_lets_pass_is_no_bug(
+    cloud: Client, raw_path: bytes, length: bytes, body: dict[str, bytes], status: int
+) -> None:
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", **body}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"content-length", length)]
+        scope = {"type": "http", "method": "POST", "path": "/", "raw_path": raw_path, "headers": headers}
+        await cloud.site.app(scope, receive, send)
+
+    cloud.run(ask())
+    assert sent[0]["status"] == status, sent
 
 
 def test_a_bug_shows_no_trace_to_the_client(cloud: Client, monkeypatch: pytest.MonkeyPatch) -> None:

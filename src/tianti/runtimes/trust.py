@@ -7,11 +7,13 @@ another machine.
 
 import ipaddress
 import os
-import ssl
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tianti.errors import UsageError
+
+if TYPE_CHECKING:
+    import ssl  # OpenSSL is read when a connection needs it, not by those who stay on the device
 
 
 class Trust(NamedTuple):
@@ -34,18 +36,20 @@ class Trust(NamedTuple):
         return [path for path in (self.ca, self.certificate, self.key, self.token_file) if path is not None]
 
 
-def client_context(trust: Trust) -> ssl.SSLContext:
+def client_context(trust: Trust) -> "ssl.SSLContext":
     """What connections to https URLs are made with, once it is given the files (`take_up`)."""
+    import ssl
+
     import httpx2
 
     if trust.ca is None:
         return httpx2.create_ssl_context(trust_env=False)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _client_side()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
-def take_up(context: ssl.SSLContext, trust: Trust) -> None:
+def take_up(context: "ssl.SSLContext", trust: Trust) -> None:
     """Give a context what the files hold now; an authority is only ever added.
 
     Raises:
@@ -56,7 +60,7 @@ def take_up(context: ssl.SSLContext, trust: Trust) -> None:
     if trust.ca is not None:
         context.load_verify_locations(cadata=read_certificates(trust.ca, "the upstream's authority"))
     if trust.certificate is not None and trust.key is not None:
-        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust.certificate, trust.key)  # a bad pair spoils a context
+        load_pair(_client_side(), trust.certificate, trust.key)  # a bad pair spoils a context
         load_pair(context, trust.certificate, trust.key)
 
 
@@ -90,12 +94,14 @@ def bearer(what: str, where: str, secret: str) -> dict[str, str]:
     return {"authorization": f"Bearer {secret}"}
 
 
-def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+def load_pair(context: "ssl.SSLContext", certificate: Path, key: Path) -> None:
     """Give a context its certificate.
 
     Raises:
         UsageError: a file cannot be read or is not PEM, or they do not belong together; says which.
     """
+    import ssl
+
     read_certificates(certificate, "certificate")
     _read(key, "key")
     try:
@@ -112,9 +118,11 @@ def read_certificates(path: Path, what: str) -> str:
     Raises:
         UsageError: it cannot be read, or holds none.
     """
+    import ssl
+
     text = _read(path, what).encode("ascii", "ignore").decode()  # around the PEM may stand anything
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+        _client_side().load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
         raise UsageError(
             f"{what}: expected certificates in PEM, got {path}, which holds none that can be read"
@@ -129,6 +137,12 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _client_side() -> "ssl.SSLContext":
+    import ssl
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _read(path: Path, what: str) -> str:

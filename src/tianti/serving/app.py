@@ -92,7 +92,9 @@ class App:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
-            raise NotImplementedError(f"ASGI scope {scope['type']!r}")
+            raise UsageError(
+                f"expected an ASGI scope http or lifespan, got {scope['type']}; this app speaks nothing else"
+            )
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -131,7 +133,7 @@ class App:
         """None: the caller left before its body was whole."""
         route: Route | None = None
         try:
-            found = self._routes.find(scope["raw_path"].decode("ascii") if scope.get("raw_path") else scope["path"])
+            found = self._routes.find(scope["raw_path"].decode("latin-1") if scope.get("raw_path") else scope["path"])
             if found is None:
                 return Reply(encode_error(f"nothing is at {scope['path']}; see /openapi.json"), 404)
             routes, params = found
@@ -143,7 +145,7 @@ class App:
             caller = self._admit(route, headers, scope)
             if b"content-encoding" in headers:
                 return Reply(encode_error("expected a body without content-encoding"), 415)
-            _check_size(int(headers.get(b"content-length", b"0")))
+            _check_size(_declared(headers))
             body = await _read_body(watched.receive) if method == "POST" else b""
             if body is None:
                 return None
@@ -177,18 +179,26 @@ async def _read_body(receive: Receive) -> bytes | None:
     if message["type"] == "http.disconnect":
         return None
     if not message.get("more_body"):
-        body: bytes = message["body"]
+        body: bytes = message.get("body", b"")
         _check_size(len(body))
         return body
-    parts = bytearray(message["body"])
+    parts = bytearray(message.get("body", b""))
     while message.get("more_body"):
         _check_size(len(parts))
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        parts += message["body"]
+        parts += message.get("body", b"")
     _check_size(len(parts))
     return bytes(parts)
+
+
+def _declared(headers: Headers) -> int:
+    """RFC 9110, 8.6: `1*DIGIT`; servers differ in what they let pass."""
+    said = headers.get(b"content-length", b"0")
+    if not said.isdigit():
+        raise UsageError("content-length: expected a number of bytes, got something else")
+    return int(said[:20])
 
 
 class _TooLargeError(UsageError):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from tianti.errors import DeadlineError, UsageError
+from tianti.errors import DeadlineError, TiantiError, UsageError
 from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.serving.access import Caller, Scope
 from tianti.serving.models import Models, Via
@@ -18,6 +18,10 @@ Message: TypeAlias = Any  # generated classes have no types
 
 # kept of a call's deadline: grpc tells it rounded up, and the answer has a way to go
 _KEPT_SHARE, _KEPT_MS = 0.01, 5.0
+
+
+class UnimplementedError(TiantiError):
+    """A method that the service has and this node does not."""
 
 
 class Call(NamedTuple):

@@ -23,7 +23,7 @@ from tianti.errors import (
     UsageError,
 )
 from tianti.serving.access import Access, Caller, Scope
-from tianti.serving.grpc.call import Call, Message, Method
+from tianti.serving.grpc.call import Call, Message, Method, UnimplementedError
 from tianti.serving.models import Models
 
 Context: TypeAlias = Any  # grpc has no types
@@ -38,8 +38,8 @@ _STATUSES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (  # the first 
     (OverloadError, grpc.StatusCode.UNAVAILABLE),
     (UsageError, grpc.StatusCode.INVALID_ARGUMENT),
     (DeadlineError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (UnimplementedError, grpc.StatusCode.UNIMPLEMENTED),
     (TiantiError, grpc.StatusCode.INTERNAL),
-    (NotImplementedError, grpc.StatusCode.UNIMPLEMENTED),
 )
 
 

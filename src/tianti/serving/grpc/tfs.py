@@ -18,7 +18,7 @@ from tianti.protocols.infer import InferRequest, InferResponse
 from tianti.protocols.oip_inputs import Input, InputParameters
 from tianti.protocols.tfs_serve import CLASSIFY, REGRESS, SIGNATURES
 from tianti.serving.access import Scope
-from tianti.serving.grpc.call import Call, Message, Method, answer, read_texts
+from tianti.serving.grpc.call import Call, Message, Method, UnimplementedError, answer, read_texts
 from tianti.serving.grpc.proto import tfs_pb2 as pb
 from tianti.serving.models import Models
 
@@ -101,7 +101,7 @@ class _Service:
         return found
 
     async def reload(self, _request: Message, _call: Call) -> Message:
-        raise NotImplementedError(
+        raise UnimplementedError(
             "a node's models come from its own configuration; to load or unload one, ask RepositoryModelLoad or "
             "RepositoryModelUnload of inference.GRPCInferenceService"
         )
