@@ -5,7 +5,6 @@ Invariant: texts are tokenised once; those that wait are in the order of their l
 """
 
 import time
-from bisect import insort
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
@@ -105,7 +104,8 @@ class Lane:
         for job in jobs:
             assert job.encoded is not None
             job.length = len(job.encoded.ids)
-            insort(self._waiting, job, key=_LENGTH)
+        self._waiting.extend(jobs)
+        self._waiting.sort(key=_LENGTH)
 
     def jobs(self) -> Sequence[Job]:
         """Those that wait."""
