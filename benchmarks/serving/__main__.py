@@ -37,7 +37,7 @@ def main() -> None:
     print_generator(options.seconds)
     for model in options.models:
         if model in BF16 and (why := why_not()):
-            console.print(f"{model}: skipped: {why}")
+            console.print(f"{model}: skipped: {why}", markup=False, highlight=False)
             continue
         rows, asked = [], [server for server in servers if server.name == OURS or model not in BF16]
         for row in measure_all(model, asked, options.peers, CONNECTIONS, options.seconds):
