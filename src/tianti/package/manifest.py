@@ -21,8 +21,8 @@ SCHEMA = "tianti.package/1"
 MODEL_FILES = {"onnx": "onnx/model.onnx", "litert": "litert/model.tflite", "endpoint": "endpoint.json"}
 GOLDEN_TOLERANCE = 0.05
 Format = Literal["onnx", "litert", "endpoint"]
-Engine = Literal["onnx", "litert", "openvino", "endpoint"]
-"""What runs a package: ONNX Runtime, LiteRT, OpenVINO; or a server that is only called."""
+Engine = Literal["onnx", "litert", "openvino", "openvino-bf16", "endpoint"]
+"""What runs a package: ONNX Runtime, LiteRT, OpenVINO in float32 or bfloat16; or a server that is only called."""
 # a name becomes a folder where a package is exported; ladder.yaml's own names, with a tier behind them, fit
 Name = Annotated[str, msgspec.Meta(pattern=r"^(?=.*\w)[\w.-]{1,120}\Z")]
 _REQUIRED = {"config.json", "golden.jsonl"}
@@ -122,7 +122,7 @@ def write_package(
     engine: Engine = "onnx",
 ) -> ModelPackage:
     """Lay out a package in an empty folder and write its manifest last."""
-    form: Format = engine if engine != "openvino" else "onnx"
+    form: Format = "onnx" if engine == "openvino" or engine == "openvino-bf16" else engine
     model_file = MODEL_FILES[form]
     (folder / model_file).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model, folder / model_file)
