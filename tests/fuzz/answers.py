@@ -24,6 +24,7 @@ ANSWERS: Mapping[ModuleType, list[Any]] = {
         {"outputs": [{**ROW, "data": [[0.5, 1.5]]}]},
         {"outputs": [PIPELINE]},
         {"outputs": [{**ROW, "data": [0.25, 0.75]}]},
+        *({"outputs": [{**ROW, "data": wrong}]} for wrong in ([[0.5], 1.5], [None, 1.5], [{}, "a"], [10**400, 1.5])),
     ],
     tfs: [
         {"outputs": {"logits": [[0.5, 1.5]], "label": ["music"], "score": [0.5]}},

@@ -36,6 +36,11 @@ class Tally:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         self.slowest_ms = max(self.slowest_ms, ms)
 
+    def add(self, other: "Tally") -> None:
+        for outcome, count in other.outcomes.items():
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
+        self.slowest_ms = max(self.slowest_ms, other.slowest_ms)
+
 
 def take(decoder: Decoder, body: bytes) -> bool:
     """Whether it was taken; any error but those documented comes out."""

@@ -57,7 +57,15 @@ CALLED = {"url": "http://127.0.0.1:9", "protocol": "oip", "model": "big", "versi
 IDS = EndpointInput(name="ids", holds="ids", datatype="INT64")
 LADDER = {"name": "demo", "data": {"train": "train.jsonl", "validation": "10%"}, "device": {"size": "1.5 MB"}}
 # what YAML's library reads and then stumbles over
-YAML = (b"a: 2024-01-45", b"a: !!int x", b"a: !!timestamp x", b'a: !!float ""', b"a: 0x_")
+YAML = (
+    b"a: 2024-01-45",
+    b"a: !!int x",
+    b"a: !!timestamp x",
+    b'a: !!float ""',
+    b"a: 0x_",
+    b'"\\ud800"',
+    b'name: "\\ud800"',
+)
 
 
 def _written(tree: Any) -> bytes:

@@ -32,14 +32,6 @@ def _written(*trees: Any) -> tuple[bytes, ...]:
     return tuple(json.dumps(tree).encode() for tree in trees)
 
 
-def _binary_body() -> bytes:
-    """Its first four bytes, in place of the HTTP header, say how long its JSON is."""
-    raw = struct.pack("<I", 4) + b"lamp" + struct.pack("<I", 0)
-    tensor = {key: value for key, value in TENSOR.items() if key != "data"}
-    text = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": len(raw)}}]})
-    return f"{len(text):<4}".encode() + text.encode() + raw
-
-
 NATIVE = _written({"text": "lamp", **SAID}, {"texts": ["lamp", "song"], "model": "tiny", "scores": True})
 PREDICT = _written(
     {"instances": ["lamp", {"b64": "bGFtcA=="}]},
@@ -52,7 +44,12 @@ OIP = _written(
     {"inputs": [TENSOR], "parameters": SAID | {"passed_by": "edge", "audit": True}, "outputs": WANTED, "id": "1"},
     {"inputs": [ROWS, MASKS], "parameters": {"binary_data_output": True}},
 )
+_RAW = struct.pack("<I", 4) + b"lamp" + struct.pack("<I", 0)
+_TENSOR = {**TENSOR, "data": None, "parameters": {"binary_data_size": len(_RAW)}}
+BINARY_JSON = _written({"inputs": [_TENSOR]})[0]
+BINARY = BINARY_JSON + _RAW
 LINES, CSV, PLAIN = b'"a"\n{"text": "b"}\n', b'"a, b"\nc\n', b"lamp\nsong\n"
+ACCEPTS = (b"application/openmetrics-text; version=1.0.0; q=0.5", b"application/openmetrics-text;version=a")
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\na=1,b@c=2"
 
 
@@ -70,6 +67,7 @@ def checked(decode: Callable[[bytes], InferRequest]) -> Callable[[bytes], None]:
 
 
 def _binary(body: bytes) -> InferRequest:
+    """The first four bytes, in place of the HTTP header, say how long the JSON is."""
     return oip.decode_request(body[4:], oip_binary.read_header_length(body[:4].strip()))
 
 
@@ -108,7 +106,7 @@ _METRICS = Metrics(Tier.CLOUD)
 DECODERS: Mapping[str, Decoder] = {
     "native": Decoder(checked(lambda body: native.decode_request(body).request), NATIVE),
     "oip": Decoder(checked(oip.decode_request), OIP),
-    "oip, binary": Decoder(checked(_binary), (_binary_body(),)),
+    "oip, binary": Decoder(checked(_binary), (b"%-4d" % len(BINARY_JSON) + BINARY,)),
     "oip, load": Decoder(oip.check_loading, _written({"parameters": {"unload_dependents": True}})),
     "tfs, predict": Decoder(checked(lambda body: tfs_serve.decode_predict(body).request), PREDICT),
     "tfs, classify": Decoder(checked(lambda body: tfs_serve.decode_examples(body, tfs_serve.CLASSIFY)), EXAMPLES),
@@ -121,7 +119,7 @@ DECODERS: Mapping[str, Decoder] = {
     "header: deadline": Decoder(_deadline, (b"300", b"1e3")),
     "header: length of JSON": Decoder(oip_binary.read_header_length, (b"120",)),
     "header: content types": Decoder(_content_types, (b"application/json; charset=utf-8\ntext/csv;q=0.5, */*",)),
-    "header: metrics' accept": Decoder(_METRICS.render, (b"application/openmetrics-text; version=1.0.0; q=0.5",), ()),
+    "header: metrics' accept": Decoder(_METRICS.render, ACCEPTS, ()),
     "header: request id": Decoder(_request_id, (b"a-1",), ()),
     "header: trace": Decoder(_trace, (TRACE,), ()),
 }

@@ -86,7 +86,7 @@ def read_wanted(path: Path) -> dict[str, Wanted]:
     try:
         given = read_yaml(path.read_text(encoding="utf-8"))
         models = msgspec.convert(given, _File, strict=False, dec_hook=_as_path).models
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise UsageError(f"{path}: expected a models file (docs/en/node.md), got: {error}") from error
     for name, wanted in models.items():
         if bool(wanted.releases) == (wanted.folder is not None):

@@ -57,7 +57,7 @@ def parse_spec(content: str, origin: str = "ladder.yaml") -> LadderSpec:
     _check_keys(tree, LadderSpec, "")
     try:
         spec = msgspec.convert(_with_consequences(_with_preset(tree)), LadderSpec)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise SpecError(f"{origin}: {error}") from error
     check_values(spec)
     return spec
