@@ -204,7 +204,11 @@ class NodeServer(uvicorn.Server):
             yield
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit  # the second time, do not wait for requests
+        """The second time, do not wait for requests; but one of several is told so by who supervises it.
+
+        A signal to all processes of a service reaches it twice, by itself and by the supervisor.
+        """
+        self.force_exit = self.should_exit and self._site.peers is None
         self.should_exit = True
 
 
