@@ -398,6 +398,26 @@ def test_who_does_not_take_its_answers_is_ended(
         served.wait_until(lambda: served.kind.open == 0)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_who_has_asked_ahead_and_does_not_take_the_last_answer_is_ended(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that ends closes a connection with its next answer, whatever waits behind."""
+
+    async def last(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"50000"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * 50_000})
+
+    monkeypatch.setattr("tianti.serving.connection._ENDS_S", 0.3)
+    with serve(last, loop=loop, send_buffer=4096) as served, socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        opened.connect(("127.0.0.1", served.port))
+        opened.sendall(POST + POST)
+        served.wait_until(lambda: served.kind.open == 1)
+        served.wait_until(lambda: served.kind.open == 0, patience_s=3.0)
+
+
 def test_control_without_a_time_to_take_it_an_answer_is_held_for_ever() -> None:
     async def much(scope: Any, receive: Any, send: Any) -> None:
         await reply(send, b"x" * 30_000_000)

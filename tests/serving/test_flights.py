@@ -12,7 +12,7 @@ import pytest
 
 from tests.router.simulation import COSTS, with_points
 from tests.router.virtual import FakeRemote, now_s, run
-from tianti.errors import DeadlineError, OverloadError
+from tianti.errors import DeadlineError, OverloadError, RunError
 from tianti.package import Release
 from tianti.protocols.infer import InferRequest
 from tianti.router import Journal, Node, Policy, Upstream
@@ -114,6 +114,28 @@ def test_what_is_private_an_audit_or_for_another_release_shares_nothing(
         await entry.ask(**more, **same)
         assert len(entry.remote.asked) == (1 if shared else 5)
         assert entry.cached == ({"miss": 1, "coalesced": 1, "hit": 3} if shared else {"miss": 1})
+
+    run(scene())
+
+
+def test_where_one_text_of_a_batch_fails_the_others_climb_no_further(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        entry = Entry(release, cache=0)
+        climb = entry.desk._climb
+
+        async def fail(asked: Any, text: str, *rest: Any) -> Prediction:
+            if text == TEXT:
+                await asyncio.sleep(0.01)
+                raise RunError("no tier answers")
+            return await climb(asked, text, *rest)
+
+        monkeypatch.setattr(entry.desk, "_climb", fail)
+        with pytest.raises(RunError):
+            await entry.desk.infer(InferRequest(texts=("sonata", TEXT)), known=True)
+        await asyncio.sleep(0.001)
+        assert (len(entry.remote.asked), entry.upstream._limit.in_flight) == (1, 0)
 
     run(scene())
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tianti.errors import QuotaError
+from tianti.errors import QuotaError, UsageError
+from tianti.serving.models import Models
 from tianti.serving.quota import Quota
 from tianti.serving.settings import Peers
 from tianti.serving.shares import Shares
@@ -87,6 +88,26 @@ def test_a_caller_gets_its_quota_however_many_processes_it_reaches(tmp_path: Pat
 
 def test_control_processes_that_do_not_tell_each_other_give_as_many_quotas() -> None:
     assert taken_of_processes(None, connections=4) >= 4 * 600
+
+
+def test_one_that_takes_a_dead_ones_place_does_not_count_what_was_given_before_it_came(tmp_path: Path) -> None:
+    old, fresh = Quota(), Quota()
+    others = Shares(Peers(tmp_path, 1), old)
+    assert taken(old, [(float(at_s), 10) for at_s in range(100)]) == 1000
+    others.exchange(99.0)
+    shares = Shares(Peers(tmp_path, 0), fresh)
+    shares.exchange(99.0)
+    assert taken(fresh, [(99.0, 1)] * 20) == 10
+    assert taken(old, [(100.0, 4)]) == 4  # and what is given from then on is counted
+    others.exchange(100.0)
+    shares.exchange(100.0)
+    assert taken(fresh, [(100.0, 1)] * 20) == 6
+
+
+@pytest.mark.parametrize("per_s", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_quota_that_nobody_can_be_given_is_refused(per_s: float) -> None:
+    with pytest.raises(UsageError, match="quota: expected texts a second above 0"):
+        Models(per_s)
 
 
 def test_one_that_takes_a_dead_ones_place_is_heard_anew(tmp_path: Path) -> None:

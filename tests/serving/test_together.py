@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +24,7 @@ from tianti.serving import Settings
 from tianti.serving.build import Site
 from tianti.serving.local import local_node
 from tianti.serving.models import Via
+from tianti.serving.orders import Orders
 from tianti.serving.settings import Peers
 from tianti.serving.statuses import Statuses, merge
 from tianti.spec import Tier
@@ -171,6 +173,53 @@ def test_all_load_and_unload_what_one_was_told(release: Release, tmp_path: Path)
                 assert later.models.names == ()
                 await later.load("tiny")
                 assert await soon(lambda: one.models.names == two.models.names == ("tiny",))
+
+    asyncio.run(check())
+
+
+def test_an_order_that_was_cut_off_is_none_and_spoils_no_other(tmp_path: Path) -> None:
+    orders = Orders(tmp_path)
+    orders.give("unload", "one")
+    with (tmp_path / "orders").open("ab") as file:
+        file.write(b'\n["unload","tw')
+    assert orders.unloaded() == {"one"}
+    orders.give("unload", "three")
+    assert orders.unloaded() == {"one", "three"}
+
+
+def test_models_that_were_loaded_in_vain_are_not_kept(release: Release, other: Release, tmp_path: Path) -> None:
+    """One version runs, the other does not, again and again: what was loaded for it must go."""
+    folder = tmp_path / "models"
+    shutil.copytree(release.folder, folder / "1")
+    file = tmp_path / "models.yaml"
+    file.write_text("models: {tiny: {folder: models}}", encoding="utf-8")
+
+    async def check() -> None:
+        settings = Settings(tier=Tier.CLOUD, models=file)
+        async with sites(settings, Peers(tmp_path, 0)) as (site,):
+            shutil.copytree(make_release(tmp_path / "broken", broken=Tier.CLOUD).folder, folder / "2")
+            shutil.copytree(other.folder, folder / "3")
+            for _ in range(2):
+                await site._sync()
+                assert site._catalogue.failures.keys() == {"tiny"}
+                assert len(site.models.desks("tiny")) == len(site._ledger._books) == 1
+
+    asyncio.run(check())
+
+
+def test_what_goes_wrong_once_between_processes_does_not_end_their_talk(
+    release: Release, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check() -> None:
+        settings = Settings(tier=Tier.CLOUD, releases=(release.folder,))
+        async with sites(settings, Peers(tmp_path, 0)) as (site,):
+            (tmp_path / "1.shares").write_bytes(b"junk")
+            assert await soon(lambda: "have not told each other" in caplog.text)
+            (tmp_path / "1.shares").unlink()
+            told = tmp_path / "0.status"
+            told.unlink(missing_ok=True)
+            assert await soon(told.exists)
+            assert site.models.names == ("tiny",)
 
     asyncio.run(check())
 

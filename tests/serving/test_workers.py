@@ -1,14 +1,17 @@
 """A node of several real processes: started, killed, told to stop; and who is answered meanwhile."""
 
+import errno
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import httpx2
@@ -26,7 +29,7 @@ from tianti.protocols.infer import InferRequest
 from tianti.serving import Settings, serve
 from tianti.serving.cores import usable_cores
 from tianti.serving.ports import SPREADS, open_ports
-from tianti.serving.workers import Falls
+from tianti.serving.workers import Falls, _Supervisor
 from tianti.spec import Tier
 
 BODY = oip.encode_request(InferRequest(texts=("luminaire",), deadline_ms=20_000.0))
@@ -175,6 +178,80 @@ def test_control_c_reaches_all_and_is_one_signal(release: Release) -> None:
             each.send_signal(signal.SIGINT)
         assert answered(opened)
         assert node.rest_of_output() == "stopped\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no signal to a group")
+def test_a_signal_that_reaches_a_worker_by_two_ways_is_one(release: Release) -> None:
+    """A service's manager may send SIGTERM to every process, and the supervisor tells its workers as well."""
+    with NodeProcess(Tier.CLOUD, release.folder, workers=2) as node:
+        workers = node.workers()
+        host, _, port = node.url.removeprefix("http://").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=20.0) as opened:
+            opened.sendall(REQUEST[:-1])
+            time.sleep(0.1)
+            node.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)  # each worker has been told
+            for each in workers:
+                with suppress(psutil.NoSuchProcess):  # whom nobody asks has ended
+                    each.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            opened.sendall(REQUEST[-1:])
+            assert answered(opened)
+        assert node.rest_of_output() == "stopped\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
+@pytest.mark.parametrize("patience_s", [0.5, 60.0], ids=["ours", "control: a supervisor that is patient"])
+def test_a_worker_that_hangs_does_not_keep_the_node_from_its_end(
+    release: Release, tmp_path: Path, patience_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tianti.serving.workers._IN_ORDER_S", patience_s)
+    supervisor = _Supervisor(settings_of(release), tmp_path, open_ports("127.0.0.1", 0, 2), lambda _url: hang())
+    wakers: list[threading.Timer] = []
+
+    def hang() -> None:
+        hanging = psutil.Process(supervisor._workers[0]._process.pid)
+        hanging.suspend()
+        wakers.append(threading.Timer(2.0, resume, (hanging,)))
+        wakers[0].start()
+        supervisor._signals += 1
+
+    supervisor.run()
+    wakers[0].join()
+    killed = supervisor._workers[0]._process.exitcode == -signal.SIGKILL
+    assert killed is (patience_s < 2.0)
+
+
+def resume(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.resume()
+
+
+def settings_of(release: Release) -> Settings:
+    return Settings(tier=Tier.CLOUD, releases=(release.folder,), port=0, workers=2)
+
+
+def test_where_there_is_no_room_for_a_worker_it_is_tried_again(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, failed = SpawnProcess.start, []
+
+    def once(process: SpawnProcess) -> None:
+        if not failed:
+            failed.append(process.name)
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        start(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", once)
+    announced: list[str] = []
+
+    def ready(url: str) -> None:
+        announced.append(url)
+        supervisor._signals += 1
+
+    supervisor = _Supervisor(settings_of(release), tmp_path, open_ports("127.0.0.1", 0, 2), ready)
+    supervisor.run()
+    assert announced and "worker 0 cannot be started" in caplog.text
 
 
 def test_why_it_cannot_start_is_raised_as_by_one_process(release: Release, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import importlib
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,8 +24,8 @@ from tianti.device import Ladder, load
 from tianti.package import Release
 from tianti.router import Node
 from tianti.serving.local import local_node
-from tianti.spec import Prediction, Reason, Tier
-from tianti.telemetry.context import REQUEST_ID, outgoing_headers, take_request_id
+from tianti.spec import Prediction, Reason, Request, Tier
+from tianti.telemetry.context import REQUEST_ID, TRACE, outgoing_headers, take_request_id
 from tianti.telemetry.export import export_to
 from tianti.telemetry.tracing import Tracing
 
@@ -243,6 +246,44 @@ class Collector(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "port"),
+    [("edge:8081", "edge", 8081), ("edge", "edge", None), ("[::1]:8081", "[::1]", 8081), ("[::1]", "[::1]", None)],
+)
+def test_a_span_names_whom_it_asked_with_or_without_a_port(
+    name: str, address: str, port: int | None, spans: Callable[[], list[ReadableSpan]], release: Release
+) -> None:
+    async def answer() -> Prediction:
+        return predicted
+
+    with load(release.folder) as ladder:
+        predicted = ladder.predict("lamp")
+    with Tracing().calling("tianti.predict"):
+        under = TRACE.get()
+        assert under is not None
+        asyncio.run(under.ask(name, Request(text="lamp"), answer()))
+    (span,) = named(spans(), "tianti.ask")
+    assert span.attributes is not None
+    assert (span.attributes["server.address"], span.attributes.get("server.port")) == (address, port)
+
+
+def test_a_collector_that_says_nothing_does_not_hold_up_the_nodes_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tianti.telemetry.export._LAST_S", 0.3)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tracing, close = export_to(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces", Tier.EDGE)
+        with tracing.serving("POST", "/v1/predict", {}) as replied:
+            replied(200)
+        began_s = time.monotonic()
+        close()
+        assert time.monotonic() - began_s < 1.5
+    for thread in threading.enumerate():
+        if thread.name == "tianti-last-spans":
+            thread.join(10.0)
 
 
 def test_spans_reach_a_collector_when_the_node_ends() -> None:

@@ -6,7 +6,8 @@ variable changes where a request goes (proxies, netrc).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from tianti.errors import BusyError, DeadlineError, RefusedError, TextRefusedError, UpstreamError, UsageError
 from tianti.protocols.infer import MAX_BODY_BYTES
@@ -79,8 +80,9 @@ class Connection:
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bool, bytes]:
         content = bytearray()
-        headers = {**outgoing_headers(), **self._own_headers.get()}
-        async with self._client.stream(method, f"{self._url}{path}", content=body, headers=headers) as response:
+        url, headers = f"{self._url}{path}", {**outgoing_headers(), **self._own_headers.get()}
+        told = {} if self._context is None else {"trace": _close_what_is_given_up()}
+        async with self._client.stream(method, url, content=body, headers=headers, extensions=told) as response:
             async for part in response.aiter_bytes():
                 content += part
                 if len(content) > MAX_BODY_BYTES:
@@ -103,6 +105,19 @@ class Connection:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _close_what_is_given_up() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """The library leaves a socket open, until garbage is collected, where a handshake of TLS is given up half-way."""
+    opened: list[Any] = []
+
+    async def told(event: str, what: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            opened.append(what["return_value"])
+        elif event == "connection.start_tls.failed":
+            await opened.pop().aclose()
+
+    return told
 
 
 def _kind_of(status: int, later: bool) -> type[UpstreamError]:

@@ -147,10 +147,17 @@ class Site:
     async def _exchange(self, shares: Shares) -> None:
         """Tell the other processes, and hear what they tell."""
         assert self._ledger is not None and self._statuses is not None
+        fails = False
         while True:
-            self._ledger.catch_up()
-            self._statuses.tell()
-            shares.exchange(time.monotonic())
+            try:
+                self._ledger.catch_up()
+                self._statuses.tell()
+                shares.exchange(time.monotonic())
+                fails = False
+            except Exception:  # a bug, which must not end the telling: no alarm of others would be heard any more
+                if not fails:
+                    _log.exception("this process and the others have not told each other something")
+                fails = True
             await asyncio.sleep(_EXCHANGE_S)
 
     def _stamp(self) -> tuple[object, ...]:

@@ -134,23 +134,31 @@ class Catalogue:
             dropped += self._models.desks(name).values()
             self._models.drop(name)
         for name, each in wanted.items():
+            made: list[Desk] = []
             try:
-                dropped += self._sync_model(name, each)
+                dropped += self._sync_model(name, each, made)
             except (TiantiError, OSError) as error:
                 if strict:
                     raise
+                dropped += made
                 self.failures[name] = str(error)
                 _log.error("model %s stays as it is: %s", name, error)
         return dropped
 
-    def _sync_model(self, name: str, wanted: Wanted) -> list[Desk]:
+    def _sync_model(self, name: str, wanted: Wanted, made: list[Desk]) -> list[Desk]:
+        """Gives the desks that are no longer used; `made`: takes the new ones, as far as it comes."""
         before = self._models.desks(name)
         found = {number: read_release(path) for number, path in wanted.versions().items()}
         for number, release in found.items():
             if release.record.name != name:
                 raise PackageError(f"version {number}: expected a release of {name}, got {release.record.name}")
         self._check_memory(name, list(found.values()))
-        desks = {each.id: before.get(each.id) or self._make_desk(each) for each in found.values()}
+        desks: dict[str, Desk] = {}
+        for each in found.values():
+            desk = desks.get(each.id) or before.get(each.id)
+            if desk is None:
+                made.append(desk := self._make_desk(each))
+            desks[each.id] = desk
         versions = [
             Version(number, each.id, tuple(label for label, at in wanted.labels.items() if at == number))
             for number, each in found.items()

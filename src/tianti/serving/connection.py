@@ -20,11 +20,12 @@ from tianti.serving.cycle import Cycle
 _HEAD, _BODY, _DONE = range(3)  # of a request: what has not come yet; all is there
 _LINGER_S = 1.0  # closing at once would reset the connection where more is sent, and the refusal be lost with it
 _ENDS_S = 10.0  # for the last bytes to be taken
+_PARTING_S = 2.0  # where the server ends: for the rest of a body, or for who has all and does not take leave
 _SAYS: Mapping[int, bytes] = {
     400: b"expected a request in HTTP/1.1",
     408: b"the request did not come in time",
     431: b"the header block is too large",
-    503: b"this node has as many connections as it can take; come again later",
+    503: b"this node takes no more now; come again later",
 }
 
 
@@ -60,6 +61,7 @@ class GuardedConnection(HttpToolsProtocol):
     limits: Limits
     open = 0
     refused = 0
+    ending = False
 
     _state = _HEAD
     _over = False  # what comes is not read any more
@@ -81,7 +83,7 @@ class GuardedConnection(HttpToolsProtocol):
         if kind.open < self.limits.connections:
             self._counted = "open"
             kind.open += 1
-            self._wait(self.limits.head_s)
+            self._wait(_PARTING_S if kind.ending else self.limits.head_s)
         elif kind.refused < self.limits.refused:
             self._counted = "refused"
             kind.refused += 1
@@ -205,6 +207,20 @@ class GuardedConnection(HttpToolsProtocol):
         """One timer for all of a connection's requests: to set and cancel one for each takes longer than to parse."""
         self.timeout_keep_alive_task = self.loop.call_later(for_s, self.timeout_keep_alive_handler)
 
+    def shutdown(self) -> None:
+        """The server ends: what is whole is answered, and a body has a moment to become so."""
+        type(self).ending = True
+        cycle = self.cycle
+        if self._over:
+            return  # it ends as it is
+        if cycle is None or cycle.response_complete:
+            self._end()
+            return
+        cycle.keep_alive = False
+        if self._state == _BODY:
+            self._stop_waiting()
+            self._due = self.loop.call_later(_PARTING_S, self._refuse, 503)
+
     def timeout_keep_alive_handler(self) -> None:
         """Has nothing come for long?"""
         idle = self._state == _DONE and self.cycle.response_complete
@@ -291,5 +307,7 @@ class GuardedConnection(HttpToolsProtocol):
     def _end(self) -> None:
         """Close it, also where nobody takes what is left to send."""
         self._stop_waiting()
-        self.transport.close()
-        self._due = self.loop.call_later(_ENDS_S, self.transport.abort)
+        if not self.transport.is_closing():  # asyncio's TLS, closed twice, cannot be aborted any more
+            self.transport.close()
+        says_more = not type(self).ending or self.transport.get_write_buffer_size()
+        self._due = self.loop.call_later(_ENDS_S if says_more else _PARTING_S, self.transport.abort)

@@ -77,14 +77,18 @@ class Desk:
         until_s = self._engine.clock() + terms.deadline_s
         asking = _Asking(asked, terms, started_s, enters, until_s, rank_of(asked.priority, asked.audit))
         comings: list[_Coming] = []
+        answers: list[asyncio.Task[Prediction]] = []
         try:
             self._submit(asking, comings, self._sharing if known else None)
             texts = asked.texts or (None,) * len(asked.ids)
             if len(comings) == 1:
                 return (await self._answer(asking, texts[0], comings[0]),)
-            answers = (self._answer(asking, text, each) for text, each in zip(texts, comings, strict=True))
+            start = asyncio.get_running_loop().create_task
+            answers.extend(start(self._answer(asking, *each)) for each in zip(texts, comings, strict=True))
             return tuple(await asyncio.gather(*answers))
         finally:
+            for answer in answers:
+                answer.cancel()  # where one has failed, the others climb for nobody
             for each in comings:
                 if not isinstance(each, Kept):
                     each.cancel()  # those that are done stay so

@@ -5,6 +5,7 @@ Invariants: a version is one release, known by its number here and by its id eve
 that is loaded; a request keeps the version that it began with.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -48,9 +49,14 @@ class Models:
 
     Args:
         quota_per_s: texts that a caller may ask for whose token does not say; None: as many as it likes.
+
+    Raises:
+        UsageError: nobody could be given such a quota.
     """
 
     def __init__(self, quota_per_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        if quota_per_s is not None and not 0.0 < quota_per_s < math.inf:
+            raise UsageError(f"quota: expected texts a second above 0, got {quota_per_s}")
         self._models: dict[str, _Model] = {}
         self._quota_per_s, self.quota, self._clock = quota_per_s, Quota(), clock
         self.in_flight = 0

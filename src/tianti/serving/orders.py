@@ -6,6 +6,7 @@ Not here: loading (`catalogue`), when to look (`build`).
 Invariant: every process sees the same orders, also one that takes a dead one's place.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ class Orders:
 
     def give(self, order: Literal["load", "unload"], name: str) -> None:
         """Have all processes load or unload a model."""
-        line = msgspec.json.encode((order, name)) + b"\n"
+        line = b"\n" + msgspec.json.encode((order, name)) + b"\n"  # what a crash cut off is not continued
         if self._path is None:
             self._given += line
             return
@@ -38,8 +39,9 @@ class Orders:
         """The models that are not to be loaded."""
         found: set[str] = set()
         for line in self._read().splitlines():
-            order, name = msgspec.json.decode(line, type=_Line)
-            (found.add if order == "unload" else found.discard)(name)
+            with suppress(msgspec.DecodeError):  # cut off, or not whole yet
+                order, name = msgspec.json.decode(line, type=_Line)
+                (found.add if order == "unload" else found.discard)(name)
         return found
 
     def _read(self) -> bytes:

@@ -7,11 +7,9 @@ every model has run once; whoever had connected when the node was told to stop i
 
 import asyncio
 import os
-import select
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING
 from tianti.errors import needs_extra
 from tianti.serving.access import Access
 from tianti.serving.build import Site
+from tianti.serving.drain import DRAIN_S, finish, let_in
 from tianti.serving.exposure import check_exposure
 from tianti.serving.ports import let_restart, open_port
 from tianti.serving.settings import Peers, Settings
@@ -36,9 +35,6 @@ with needs_extra("serve"):
     from tianti.serving.tls import server_context
 
 _KEEP_ALIVE_S = 60  # longer than our clients keep an idle connection
-_DRAIN_S = 30  # for requests under way when told to stop
-_BACKLOG_S = 5  # for those to be let in that had connected by then
-_GRACE_S = 0.25  # and to send theirs
 _HANDSHAKE_S = 10.0
 _BACKLOG = 2048
 
@@ -115,7 +111,6 @@ class NodeServer(uvicorn.Server):
             proxy_headers=False,
             backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_DRAIN_S,
             server_header=False,
             date_header=False,
         )
@@ -182,27 +177,22 @@ class NodeServer(uvicorn.Server):
         no more are let in, then those that are there get a moment; each is closed after its next answer.
         """
         self._site.drain()
-        ending = asyncio.ensure_future(self._end_grpc())
-        if os.name == "posix":
-            self._opened.listen(0)  # the kernel lets nobody else in
-        await self._let_in()
-        await ending
-        await super().shutdown(sockets)
+        calls = asyncio.ensure_future(self._end_grpc(DRAIN_S))
+        await let_in(self._opened, self.server_state, self._at_once)
+        for server in self.servers:
+            server.close()
+        await finish(self.server_state, calls, self._at_once)
+        if not calls.done():
+            await self._end_grpc(None)
+        if not self.force_exit:
+            await self.lifespan.shutdown()
 
-    async def _let_in(self) -> None:
-        """Wait for those in the backlog, which a busy loop takes one by one, and then for what they ask."""
-        began_s = time.monotonic()
-        until_s = began_s + _GRACE_S
-        while (now_s := time.monotonic()) < until_s:
-            if _someone_waits(self._opened):
-                until_s = min(now_s + _GRACE_S, began_s + _BACKLOG_S)
-            elif not self.server_state.connections:
-                return
-            await asyncio.sleep(_GRACE_S / 50)
+    def _at_once(self) -> bool:
+        return self.force_exit
 
-    async def _end_grpc(self) -> None:
+    async def _end_grpc(self, grace_s: float | None) -> None:
         if self.grpc is not None:
-            await self.grpc.server.stop(_DRAIN_S)
+            await self.grpc.server.stop(grace_s)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -214,7 +204,11 @@ class NodeServer(uvicorn.Server):
             yield
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit  # the second time, do not wait for requests
+        """The second time, do not wait for requests; but one of several is told so by who supervises it.
+
+        A signal to all processes of a service reaches it twice, by itself and by the supervisor.
+        """
+        self.force_exit = self.should_exit and self._site.peers is None
         self.should_exit = True
 
 
@@ -227,8 +221,3 @@ def on_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
     finally:
         for number, former in before.items():
             signal.signal(number, former)
-
-
-def _someone_waits(listening: socket.socket) -> bool:
-    """Is there a connection in the backlog?"""
-    return bool(select.select([listening], [], [], 0.0)[0])

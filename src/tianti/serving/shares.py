@@ -10,6 +10,7 @@ each beyond it, since they learn of each other a moment later.
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 import msgspec
 
@@ -27,7 +28,7 @@ class Shares:
         self._path = peers.run / f"{peers.number}.shares"
         self._quota = quota
         self._told: _Given = {}
-        self._heard: dict[str, _Given] = {}
+        self._heard: dict[str, _Given] = dict(self._others())  # was given before this one could give anything
 
     def exchange(self, now_s: float) -> None:
         """Tell what was given here, and count what was given elsewhere; on the clock of `Quota.take`."""
@@ -37,10 +38,14 @@ class Shares:
             with contextlib.suppress(OSError):  # then the next time
                 temporary.write_bytes(msgspec.msgpack.encode(self._told))
                 os.replace(temporary, self._path)
+        for who, given in self._others():
+            self._hear(who, given, now_s)
+
+    def _others(self) -> Iterator[tuple[str, _Given]]:
         for path in self._path.parent.glob("*.shares"):
             if path != self._path:
                 with contextlib.suppress(OSError):  # it is being replaced
-                    self._hear(path.name, _decode(path.read_bytes()), now_s)
+                    yield path.name, _decode(path.read_bytes())
 
     def _hear(self, who: str, given: _Given, now_s: float) -> None:
         before = self._heard.get(who, {})

@@ -36,6 +36,7 @@ _STEADY_S = 10.0  # who has answered for so long did not die of its start
 _MOST = 5  # deaths in a row
 _FIRST_WAIT_S = 0.25
 _END_S = 2.0  # for who was told to end at once
+_IN_ORDER_S = 40.0  # for who was told to end: more than all of its own limits together
 _STOP, _NOW = "stop", "now"
 _log = logging.getLogger("tianti")
 
@@ -94,13 +95,19 @@ class _Worker:
         self.start_s: float | None = 0.0  # when to
 
     def start(self) -> None:
+        """Raises an OSError where the system has no room for it now."""
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
         self.start_s = self.ready_s = self.error = None
-        arguments = (self._settings, self._peers, self._opened, theirs)
-        self._process = context.Process(target=_work, args=arguments, name=f"tianti-worker-{self.number}")
-        self._process.start()
-        theirs.close()  # so that the pipe ends when the worker does
+        ours, theirs = context.Pipe()
+        with theirs:  # closed here, so that the pipe ends when the worker does
+            arguments = (self._settings, self._peers, self._opened, theirs)
+            self._process = context.Process(target=_work, args=arguments, name=f"tianti-worker-{self.number}")
+            try:
+                self._process.start()
+            except OSError:
+                ours.close()
+                raise
+        self.pipe = ours
 
     def tell(self, what: str) -> None:
         if self.pipe is not None:
@@ -141,6 +148,7 @@ class _Supervisor:
         self._workers = [_Worker(share, Peers(run, number), each) for number, each in enumerate(sockets)]
         self._announced = self._stopping = False
         self._signals = 0
+        self._hurried = False
         self._until_s = float("inf")  # then whoever is left is killed
         self._error: TiantiError | None = None
 
@@ -163,7 +171,10 @@ class _Supervisor:
     def _turn(self) -> None:
         for worker in self._workers:
             if worker.start_s is not None and worker.start_s <= time.monotonic():
-                worker.start()
+                try:
+                    worker.start()
+                except OSError as error:
+                    self._replace(worker, RunError(f"worker {worker.number} cannot be started: {error}"))
         living = {worker.pipe: worker for worker in self._workers if worker.pipe is not None}
         if not living:
             time.sleep(_TURN_S)
@@ -171,8 +182,8 @@ class _Supervisor:
             self._hear(living[pipe])  # type: ignore[index]
         if self._signals and not self._stopping:
             self._stop()
-        if self._signals > 1 and self._until_s == float("inf"):
-            self._until_s = time.monotonic() + _END_S
+        if self._signals > 1 and not self._hurried:
+            self._hurried, self._until_s = True, time.monotonic() + _END_S
             for worker in self._workers:
                 worker.tell(_NOW)
         if time.monotonic() > self._until_s:
@@ -205,7 +216,7 @@ class _Supervisor:
         worker.start_s = now_s + wait_s
 
     def _stop(self) -> None:
-        self._stopping = True
+        self._stopping, self._until_s = True, time.monotonic() + _IN_ORDER_S
         for each in self._sockets:
             each.close()  # so that a worker's own is the last one, and callers are refused once it is closed
         for worker in self._workers:

@@ -1,9 +1,10 @@
 """Sends a node's spans to a collector (OTLP over HTTP). A program that loads a ladder has its own exporter.
 
 Not here: the spans (`tracing`).
-Invariant: what cannot be sent is dropped; requests never wait for it.
+Invariant: what cannot be sent is dropped; requests never wait for it, and the node's end not for long.
 """
 
+import threading
 from collections.abc import Callable
 
 from tianti.errors import needs_extra
@@ -16,6 +17,8 @@ with needs_extra("otel"):
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+_LAST_S = 3.0  # for the last spans: the exporter itself would try for as long as the node had for its requests
+
 
 def export_to(url: str, tier: Tier) -> tuple[Tracing, Callable[[], None]]:
     """Tracing to a collector's URL such as http://127.0.0.1:4318/v1/traces, and what sends the rest at the end.
@@ -24,4 +27,10 @@ def export_to(url: str, tier: Tier) -> tuple[Tracing, Callable[[], None]]:
     """
     provider = TracerProvider(resource=Resource.create({"service.name": f"tianti-{tier}"}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
-    return Tracing(provider), provider.shutdown
+
+    def end() -> None:
+        last = threading.Thread(target=provider.shutdown, name="tianti-last-spans", daemon=True)
+        last.start()
+        last.join(_LAST_S)
+
+    return Tracing(provider), end

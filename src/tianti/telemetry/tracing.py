@@ -121,9 +121,9 @@ class _Under:
 
     async def ask(self, name: str, request: Request, asking: Awaitable[Prediction]) -> Prediction:
         host, _, port = name.rpartition(":")
-        attributes: dict[str, Any] = {"server.address": host or name, "tianti.audit": request.audit}
-        if host:
-            attributes["server.port"] = int(port)
+        attributes: dict[str, Any] = {"server.address": name, "tianti.audit": request.audit}
+        if port.isdecimal():  # else the last colon is an address's own, or there is none
+            attributes |= {"server.address": host, "server.port": int(port)}
         if request.release is not None:
             attributes["tianti.release"] = request.release
         if request.point is not None:

@@ -82,4 +82,7 @@ class Place:
 
 
 def _read(path: Path) -> Snapshot:
-    return _decode(path.read_bytes()) if path.exists() else Snapshot()
+    try:
+        return _decode(path.read_bytes())
+    except OSError:  # there is none, or it is being replaced
+        return Snapshot()
