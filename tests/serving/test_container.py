@@ -18,7 +18,7 @@ from tests.papers import Papers
 from tests.serve_process import ServeProcess
 from tianti.cli.answer import serve_command
 from tianti.package import Release
-from tianti.serving.serve import _BACKLOG_S, _DRAIN_S
+from tianti.serving.drain import BACKLOG_S, DRAIN_S
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -219,7 +219,7 @@ def test_files_that_the_commands_name_are_mounted() -> None:
 
 
 def test_there_is_time_to_answer_what_is_under_way() -> None:
-    drain_s = _BACKLOG_S + _DRAIN_S
+    drain_s = BACKLOG_S + DRAIN_S
     for each in compose()["services"].values():
         assert int(each["stop_grace_period"].removesuffix("s")) > drain_s
     leaves_s = int(container()["lifecycle"]["preStop"]["exec"]["command"][1])
