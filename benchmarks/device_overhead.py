@@ -3,7 +3,7 @@
     python -m benchmarks.device_overhead
 
 One process; bare and ladder take turns on the same text, so that both see the same machine. Bare is `tokenizer.encode`
-and `session.run`; the ladder adds the score, 150 named probabilities and the decision. Then the same with a decision
+and `session.run`; the ladder adds the score, 150 probabilities and the decision. Then the same with a decision
 log, and after the breaker of a dead upstream has opened. Times are microseconds, p50 of the pairs.
 """
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tianti.protocols.infer import InferResponse
 from tianti.protocols.oip import encode_response
-from tianti.spec import Decision, Prediction, Reason, Tier
+from tianti.spec import Decision, Prediction, Probabilities, Reason, Tier
 
 LABEL = "lights"
 
@@ -32,7 +32,14 @@ def answer_of(release: str, score: float = 0.9) -> bytes:
     """What a healthy cloud node answers to one text."""
     scores = {LABEL: score, "music": 0.05, "weather": 0.05}
     decision = Decision(reason=Reason.TOP, certified=True, tiers_tried=(Tier.CLOUD,))
-    prediction = Prediction(label=LABEL, score=score, scores=scores, tier=Tier.CLOUD, package="p", decision=decision)
+    prediction = Prediction(
+        label=LABEL,
+        score=score,
+        probabilities=Probabilities.of(scores),
+        tier=Tier.CLOUD,
+        package="p",
+        decision=decision,
+    )
     return encode_response(InferResponse(model="tiny", release=release, predictions=(prediction,)))
 
 

@@ -106,7 +106,7 @@ def _make_package(
 
 
 def make_tokenizer_json(vocabulary: dict[str, int]) -> str:
-    """Lower-cased words; a text without any is one unknown token."""
+    """Lower-cased words."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -116,7 +116,7 @@ def make_tokenizer_json(vocabulary: dict[str, int]) -> str:
 
 
 def write_model(path: Path, table: np.ndarray, work: int = 0) -> None:
-    """logits [batch, labels] = mean of `table` [vocabulary, labels] over the tokens that are not padding.
+    """logits [batch, labels] = mean of `table` [vocabulary, labels] over the tokens that are not padding, 0 of none.
 
     `work`: so many multiplications of matrices, whose result is 0 and is added.
     """
@@ -125,6 +125,7 @@ def write_model(path: Path, table: np.ndarray, work: int = 0) -> None:
     constants = {
         "table": table,
         "pad": np.array(0, dtype=np.int64),
+        "one": np.array(1, dtype=np.float32),
         "tokens_axis": np.array([1], dtype=np.int64),
         "last_axis": np.array([2], dtype=np.int64),
     }
@@ -136,7 +137,8 @@ def write_model(path: Path, table: np.ndarray, work: int = 0) -> None:
         helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
         helper.make_node("Mul", ["rows", "mask_column"], ["kept"]),
         helper.make_node("ReduceSum", ["kept", "tokens_axis"], ["total"], keepdims=0),
-        helper.make_node("ReduceSum", ["mask", "tokens_axis"], ["count"], keepdims=1),
+        helper.make_node("ReduceSum", ["mask", "tokens_axis"], ["tokens"], keepdims=1),
+        helper.make_node("Max", ["tokens", "one"], ["count"]),
         helper.make_node("Div", ["total", "count"], ["mean" if work else "logits"]),
     ]
     if work:

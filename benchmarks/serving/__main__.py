@@ -17,31 +17,38 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from benchmarks.real_data import console
+from benchmarks.serving.bf16 import why_not
 from benchmarks.serving.load import Job, generate
-from benchmarks.serving.machine import describe, has_amx
+from benchmarks.serving.machine import bf16_unit, describe
 from benchmarks.serving.measure import Row, measure_all
-from benchmarks.serving.models import NAMES
+from benchmarks.serving.models import BF16, NAMES
 from benchmarks.serving.options import parse, parser_of
 from benchmarks.serving.process import LOAD_CORE, SERVER_CORE, free_port
-from benchmarks.serving.servers import SERVERS
+from benchmarks.serving.servers import OURS, SERVERS
 from benchmarks.serving.targets import judge
 
 CONNECTIONS = (64, 8, 1)
 
 
 def main() -> None:
-    options, servers = parse(parser_of("benchmarks.serving", NAMES, [server.name for server in SERVERS], 3.0))
+    known = [server.name for server in SERVERS]
+    options, servers = parse(parser_of("benchmarks.serving", [*NAMES, *BF16], known, 3.0))
     console.print(describe(options.peers), highlight=False)
     print_generator(options.seconds)
     for model in options.models:
-        rows = []
-        for row in measure_all(model, servers, options.peers, CONNECTIONS, options.seconds):
+        if model in BF16 and (why := why_not()):
+            console.print(f"{model}: skipped: {why}", markup=False, highlight=False)
+            continue
+        rows, asked = [], [server for server in servers if server.name == OURS or model not in BF16]
+        for row in measure_all(model, asked, options.peers, CONNECTIONS, options.seconds):
             rows.append(row)
             console.print(f"  {model}: {row.server.shown} {row.server.mode} {row.why or 'done'}", style="dim")
         print_table(model, rows)
+        if model in BF16 and bf16_unit() != "AMX":
+            console.print(f"  not judged: the target is for AMX, this is {bf16_unit()}")
+            continue
         for line in judge(model, rows):
             console.print(line, highlight=False)
-    console.print("OpenVINO in bf16: " + ("not measured here yet" if has_amx() else "skipped: no AMX"))
 
 
 def print_generator(seconds: float) -> None:

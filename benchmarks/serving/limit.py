@@ -41,10 +41,10 @@ def measure(package: str, seconds: float, core: int, batches: tuple[int, ...] = 
 
 
 def main(package: str, seconds: str, *batches: str) -> None:
-    from benchmarks.serving.peers.classifier import Classifier
+    from benchmarks.serving.bf16 import classifier_of
     from benchmarks.serving.texts import make_texts
 
-    model = Classifier(package)
+    model = classifier_of(package)
     texts = make_texts()
     lengths = [len(encoding.ids) for encoding in model.tokenizer.encode_batch(texts)]
     texts = [texts[index] for index in np.argsort(lengths, kind="stable")]

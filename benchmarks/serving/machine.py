@@ -28,9 +28,10 @@ def describe(peers: Path) -> str:
     return "\n".join(lines)
 
 
-def has_amx() -> bool:
-    """Whether the processor multiplies bf16 in tiles."""
-    return "amx_bf16" in _cpu("flags").split()
+def bf16_unit() -> str:
+    """What the processor multiplies bfloat16 with; empty: nothing."""
+    flags = _cpu("flags").split()
+    return "AMX" if "amx_bf16" in flags else "AVX512_BF16" if "avx512_bf16" in flags else ""
 
 
 def _cpu(field: str) -> str:

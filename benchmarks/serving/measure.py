@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.serving.bf16 import classifier_of
 from benchmarks.serving.limit import BATCHES, Limit
 from benchmarks.serving.limit import measure as measure_limit
 from benchmarks.serving.load import Job, Load, generate
 from benchmarks.serving.models import package_of
-from benchmarks.serving.peers.classifier import Classifier
 from benchmarks.serving.process import LOAD_CORE, SERVER_CORE, Running, StartError, ask
 from benchmarks.serving.servers import Server, missing
 from benchmarks.serving.texts import make_texts
@@ -92,7 +92,7 @@ def check_answers(model: str, texts: Sequence[str], requests: Sequence[bytes], r
     Raises:
         StartError: one is another.
     """
-    classifier = Classifier(str(package_of(model)))
+    classifier = classifier_of(str(package_of(model)), padded=True)
     for text, request in list(zip(texts, requests, strict=True))[:_CHECKED]:
         label, (status, got) = classifier.classify([text])[0]["label"], ask(running.address, request)
         if status != 200 or f'"{label}"'.encode() not in got:

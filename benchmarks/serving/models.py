@@ -3,6 +3,7 @@
     small    embedding mean-pool and a hidden layer     encoder  4 layers of 256, vocabulary 8,000
     minilm   the real all-MiniLM-L6-v2 with a head
 
+encoder-bf16 and minilm-bf16 are the same files, run by OpenVINO in bfloat16.
 Heads, and all of small and encoder, are random: it is their cost that is measured, and their cost is real.
 """
 
@@ -28,6 +29,7 @@ from tianti.training.students import BagBody
 from tianti.training.tokenizer import train_tokenizer
 
 NAMES = ("small", "encoder", "minilm")
+BF16 = ("encoder-bf16", "minilm-bf16")
 LABELS = tuple(f"intent{index}" for index in range(77))
 _FOLDER = WORK / "serving"
 _CORPUS = ("banking77_en", "clinc150_en", "sst2_en")
@@ -38,8 +40,9 @@ def release_of(name: str) -> Path:
     folder = _FOLDER / name
     if not (folder / "release" / "release.json").is_file():
         torch.manual_seed(0)
-        tokenizer = load_tokenizer(encoder_folder()) if name == "minilm" else _small_tokenizer()
-        _write(name, folder, _module(name, tokenizer.get_vocab_size()).eval(), tokenizer)
+        kind = name.removesuffix("-bf16")
+        tokenizer = load_tokenizer(encoder_folder()) if kind == "minilm" else _small_tokenizer()
+        _write(name, folder, _module(kind, tokenizer.get_vocab_size()).eval(), tokenizer)
     return folder / "release"
 
 
@@ -86,6 +89,7 @@ def _write(name: str, folder: Path, module: nn.Module, tokenizer: Tokenizer) -> 
         card="A benchmark's model, with random weights.",
         architecture=type(module).__name__,
         lineage={},
+        engine="openvino-bf16" if name in BF16 else "onnx",
     )
     packages, heads = {Tier.CLOUD: package.id}, {Tier.CLOUD: ScoreHead()}
     record = ReleaseRecord(

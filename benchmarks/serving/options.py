@@ -13,7 +13,8 @@ def parser_of(command: str, models: Sequence[str], only: Sequence[str], seconds:
     """A parser with what all of them take."""
     parser = argparse.ArgumentParser(f"python -m {command}")
     parser.add_argument("--peers", type=Path, default=WORK / "serving" / "peers", help="a folder of environments")
-    parser.add_argument("--models", type=_names(NAMES), default=models, help=f"of {', '.join(NAMES)}")
+    names = tuple(dict.fromkeys([*NAMES, *models]))
+    parser.add_argument("--models", type=_names(names), default=models, help=f"of {', '.join(names)}")
     known = tuple(dict.fromkeys(server.name for server in SERVERS))
     parser.add_argument("--only", type=_names(known), default=only, help=f"of {', '.join(known)}")
     parser.add_argument("--seconds", type=float, default=seconds, help="for each figure")

@@ -9,7 +9,10 @@ OF_LIMIT = {
     "small": {64: 0.52},
     "encoder": {64: 0.85, 8: 0.72, 1: 0.72},
     "minilm": {64: 0.85, 8: 0.72, 1: 0.72},
+    "encoder-bf16": {64: 0.68},
+    "minilm-bf16": {64: 0.68},
 }
+"""The last two with AMX, and of the limit of the same engine."""
 TIMES_BEST_PEER = {"small": 4.0, "encoder": 1.4, "minilm": 1.4}
 _MOST = 64
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tianti.errors import UpstreamError
 from tianti.pipeline.fates import Fate, World, fate_of, fates
 from tianti.router import Answer, Outcome, Terms, climb
-from tianti.spec import Prediction, Reason, Tier
+from tianti.spec import Prediction, Probabilities, Reason, Tier
 from tianti.spec.logged import Logged, logged
 
 D, E, C = Tier.DEVICE, Tier.EDGE, Tier.CLOUD
@@ -27,7 +27,7 @@ def route(scores: Pair, thresholds: Pair, up: tuple[Tier, ...], out: frozenset[T
         threshold = {D: thresholds[0], E: thresholds[1], C: 0.0}[tier]
         terms = Terms(tier, threshold, 0.01, "", True, 0.5)
         ways = [SimpleNamespace(name=way, refusal=lambda _s: None, retry_in_s=lambda _n: None) for way in above]
-        steps = climb(Answer("a", score, {}, "p", False), terms, ways, 0.0, 0.0)
+        steps = climb(Answer("a", score, Probabilities(), "p", False), terms, ways, 0.0, 0.0)
         try:
             step = next(steps)
             while True:

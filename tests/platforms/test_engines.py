@@ -71,8 +71,10 @@ def write_model(engine: Engine, module: nn.Module, folder: Path) -> Path:
 
 
 def skip_without(engine: str) -> None:
-    module = {"litert": "litert_torch", "openvino": "openvino"}.get(engine, "onnxruntime")
-    pytest.importorskip(module, reason=f"needs {module}: make test-platforms", exc_type=ImportError)
+    module = {"litert": "litert_torch", "openvino": "openvino", "openvino-bf16": "openvino"}.get(engine, "onnxruntime")
+    found = pytest.importorskip(module, reason=f"needs {module}: make test-platforms", exc_type=ImportError)
+    if engine == "openvino-bf16" and "BF16" not in found.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("needs a CPU that computes in bfloat16: AVX512_BF16 or AMX")
 
 
 @pytest.mark.parametrize("kind", BODIES)
@@ -128,10 +130,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("engine", ["litert", "openvino", "fastest"])
+@pytest.mark.parametrize("engine", ["litert", "openvino", "openvino-bf16", "fastest"])
 def test_a_ladder_answers_on_its_device_with_another_engine(small: Path, engine: str) -> None:
     skip_without("litert" if engine == "fastest" else engine)
-    (small / "ladder.yaml").write_text(LADDER.replace("ENGINE", engine), encoding="utf-8")
+    said = "openvino, matmul: bf16" if engine == "openvino-bf16" else engine
+    (small / "ladder.yaml").write_text(LADDER.replace("ENGINE", said), encoding="utf-8")
     record = build_ladder(small / "ladder.yaml", Quiet())
     release = Workspace(small).releases / record.release
     manifest = read_package(release / "packages" / "device").manifest

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tianti.errors import UsageError
 from tianti.protocols import oip
 from tianti.protocols.infer import InferRequest, InferResponse
-from tianti.spec import Decision, Prediction, Reason, Said, Tier
+from tianti.spec import Decision, Prediction, Probabilities, Reason, Said, Tier
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SHARES = st.floats(0, 1)
@@ -46,7 +46,9 @@ def responses(draw: st.DrawFn) -> InferResponse:
         Prediction,
         label=st.sampled_from([*labels, "other"]),
         score=SHARES,
-        scores=st.fixed_dictionaries(dict.fromkeys(labels, SHARES)),
+        probabilities=st.tuples(*[SHARES for _ in labels]).map(
+            lambda of: Probabilities.of(dict(zip(labels, of, strict=True)))
+        ),
         tier=st.sampled_from(Tier),
         package=TEXTS,
         decision=DECISIONS,
@@ -136,7 +138,14 @@ def test_parameters_of_other_extensions_are_left_alone() -> None:
 def test_answers_of_packages_with_other_labels_share_one_tensor() -> None:
     def prediction(**scores: float) -> Prediction:
         decision = Decision(reason=Reason.TOP)
-        return Prediction(label="a", score=1.0, scores=scores, tier=Tier.CLOUD, package="p", decision=decision)
+        return Prediction(
+            label="a",
+            score=1.0,
+            probabilities=Probabilities.of(scores),
+            tier=Tier.CLOUD,
+            package="p",
+            decision=decision,
+        )
 
     response = InferResponse(model="m", release="r", predictions=(prediction(a=1.0), prediction(a=0.5, b=0.5)))
     first, second = oip.decode_response(oip.encode_response(response)).predictions

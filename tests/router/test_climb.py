@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.router.virtual import answer_of
 from tianti.errors import DeadlineError, RunError, UpstreamError
 from tianti.router import Answer, Ask, Outcome, Terms, climb
-from tianti.spec import Prediction, Reason, Tier
+from tianti.spec import Prediction, Probabilities, Reason, Tier
 
 UNSURE, SURE = 0.4, 0.6
 
 
 def answer(score: float, truncated: bool = False) -> Answer:
-    return Answer("here", score, {"here": score}, "package", truncated)
+    return Answer("here", score, Probabilities.of({"here": score}), "package", truncated)
 
 
 def terms(tier: Tier = Tier.DEVICE, *, threshold: float = 0.5, covered: bool = True, deadline_s: float = 0.5) -> Terms:

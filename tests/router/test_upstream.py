@@ -9,11 +9,11 @@ from tests.router.virtual import FakeRemote, now_s, run
 from tianti.errors import BusyError
 from tianti.router import Answer, Terms, Upstream, climb, follow
 from tianti.router.breaker import FAILURES, Breaker
-from tianti.spec import Prediction, Reason, Request, Tier
+from tianti.spec import Prediction, Probabilities, Reason, Request, Tier
 
 DEADLINE_S = 0.5
 TERMS = Terms(Tier.DEVICE, 0.5, 0.01, "certificate", True, DEADLINE_S)
-UNSURE = Answer("here", 0.1, {"here": 0.1}, "package", False)
+UNSURE = Answer("here", 0.1, Probabilities.of({"here": 0.1}), "package", False)
 OUTAGE_S = (10.0, 30.0)
 
 

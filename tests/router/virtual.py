@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tianti.errors import DeadlineError, UpstreamError
-from tianti.spec import Decision, Prediction, Reason, Request, Tier
+from tianti.spec import Decision, Prediction, Probabilities, Reason, Request, Tier
 
 T = TypeVar("T")
 
@@ -52,7 +52,9 @@ def now_s() -> float:
 
 def answer_of(tier: Tier, reason: Reason = Reason.TOP, label: str = "up") -> Prediction:
     decision = Decision(reason=reason, certified=True, tiers_tried=(tier,))
-    return Prediction(label=label, score=0.9, scores={label: 0.9}, tier=tier, package="p", decision=decision)
+    return Prediction(
+        label=label, score=0.9, probabilities=Probabilities.of({label: 0.9}), tier=tier, package="p", decision=decision
+    )
 
 
 class FakeRemote:

@@ -12,11 +12,11 @@ from tests.router.virtual import answer_of
 from tianti.protocols.infer import InferRequest
 from tianti.router import Answer, Terms
 from tianti.serving.answers import Answers, give_again
-from tianti.spec import DEGRADED, Prediction, Reason, Said, Tier
+from tianti.spec import DEGRADED, Prediction, Probabilities, Reason, Said, Tier
 
 TERMS = Terms(Tier.EDGE, 0.5, 0.01, "certificate", True, 0.5)
 ASKED = InferRequest(texts=("?",), point=0.01, passed_by=Tier.DEVICE)
-HERE = Answer("up", 0.9, {"up": 0.9}, "p", False, 3, 1)
+HERE = Answer("up", 0.9, Probabilities.of({"up": 0.9}), "p", False, 3, 1)
 
 
 class Clock:
@@ -85,7 +85,7 @@ def test_the_least_recently_used_goes_first() -> None:
 def from_above(labels: int) -> Prediction:
     """As it is decoded: nothing of it is anybody else's."""
     chances = {f"a label, number {random.random()}": random.random() for _ in range(labels)}
-    made = msgspec.structs.replace(answer_of(Tier.CLOUD), scores=chances)
+    made = msgspec.structs.replace(answer_of(Tier.CLOUD), probabilities=Probabilities.of(chances))
     return msgspec.msgpack.decode(msgspec.msgpack.encode(made), type=Prediction)
 
 
@@ -96,7 +96,7 @@ def test_what_is_kept_stays_within_its_bytes(labels: int) -> None:
     gc.collect()
     tracemalloc.start()
     for number in range(1000):
-        answers.keep(b"%16d" % number, from_above(labels), HERE._replace(scores={"up": 0.9}))
+        answers.keep(b"%16d" % number, from_above(labels), HERE._replace(probabilities=Probabilities.of({"up": 0.9})))
     gc.collect()
     used_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -159,6 +159,28 @@ def test_blank_lines_do_not_keep_an_idle_connection() -> None:
         assert ended
 
 
+def test_one_that_is_used_stays_and_an_idle_one_ends() -> None:
+    with serve(timeout_keep_alive=1) as served, served.connect() as opened:
+        for _ in range(4):  # longer than an idle one may
+            assert_answers(opened)
+            time.sleep(0.4)
+        began_s = time.monotonic()
+        assert opened.recv(1) == b""
+        assert 0.3 < time.monotonic() - began_s < 5.0
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nset-cookie: b", b"a\rb"])
+def test_a_header_with_a_line_break_is_no_answer(value: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"0"), (b"x-said", value)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serve(app) as served, served.connect() as opened:
+        opened.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"x-said" not in rest(opened)
+
+
 def test_the_app_learns_that_a_slow_body_will_not_come() -> None:
     heard = []
 

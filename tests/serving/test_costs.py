@@ -14,15 +14,24 @@ from tianti.spec import Tier
 
 
 class FakeRuntime:
-    """Takes as long as `ms` of (texts, tokens) says, on its own clock; `leak`: how much a text's mates change it."""
+    """Takes as long as `ms` of (texts, tokens) says, on its own clock; `step`: to whose multiples texts are padded.
+
+    `leak`: how much a text's mates change it; `drift`: how much a length does that is no multiple of 16 (bfloat16).
+    """
 
     labels, package = ("a", "b"), "p"
-    length_step = 1
 
     def __init__(
-        self, ms: Callable[[int, int], float], leak: float = 0.0, max_length: int = 64, batches: bool = True
+        self,
+        ms: Callable[[int, int], float],
+        leak: float = 0.0,
+        max_length: int = 64,
+        batches: bool = True,
+        drift: float = 0.0,
+        step: int = 1,
     ) -> None:
         self.ms, self.leak, self.max_length, self.batches = ms, leak, max_length, batches
+        self.drift, self.length_step = drift, step
         self.now_s = 0.0
         self.calls: list[tuple[int, int]] = []
 
@@ -30,12 +39,12 @@ class FakeRuntime:
         return self.now_s
 
     def run_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        texts, tokens = len(rows), max(map(len, rows))
+        texts, tokens = len(rows), min(-(-max(map(len, rows)) // self.length_step) * self.length_step, self.max_length)
         self.calls.append((texts, tokens))
         self.now_s += self.ms(texts, tokens) / 1e3
         sums = np.array([sum(row) for row in rows], dtype=np.float32)
         mates = self.leak * (sums.sum() - sums)
-        return np.stack([sums + mates, -sums], axis=1)
+        return np.stack([sums + mates + self.drift * (tokens % 16), -sums], axis=1)
 
     def run_ids(self, ids: Sequence[int]) -> NDArray[np.float32]:
         return self.run_rows([ids])[0]
@@ -98,6 +107,26 @@ def test_batches_stay_one_where_they_change_answers(leak: float) -> None:
     """As dynamic int8 does, by about that much; and the same engine without it, as a control."""
     costs = measured(FakeRuntime(in_company, leak=leak))
     assert (costs.most == 1) == (leak > SAME)
+
+
+@pytest.mark.parametrize(("step", "longest", "most"), [(16, 64, 64), (1, 64, 1), (8, 64, 1), (16, 40, 1), (16, 8, 64)])
+def test_where_lengths_matter_those_that_do_not_are_padded_to(step: int, longest: int, most: int) -> None:
+    """Controls: texts that are not padded, or to too little, or that fill the model to where it is no multiple."""
+    assert measured(FakeRuntime(in_company, drift=1e-2, step=step, max_length=longest)).most == most
+
+
+@pytest.mark.parametrize(("step", "most"), [(1, 64), (16, 1)])
+def test_what_is_padded_alone_too_is_the_same_to_the_last_bit(step: int, most: int) -> None:
+    assert measured(FakeRuntime(in_company, leak=1e-7, step=step)).most == most
+
+
+def test_small_logits_have_to_be_as_much_alike() -> None:
+    class Small(FakeRuntime):
+        def run_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+            return super().run_rows(rows) * np.float32(1e-3)
+
+    assert measured(Small(in_company)).most == 64
+    assert measured(Small(in_company, leak=1e-3)).most == 1
 
 
 @pytest.mark.parametrize(("texts", "batches"), [((), True), (("abc", "de"), False)])

@@ -280,6 +280,19 @@ def test_the_document_describes_every_route(node: Dispatcher) -> None:
     assert "#/components/schemas/PredictBody" in text
 
 
+@pytest.mark.parametrize("secured", [True, False])
+def test_the_document_names_tokens_where_they_are_asked_for(models: Recorded, secured: bool) -> None:
+    found = every_route(models)
+    with Dispatcher(openapi.routes(found, "1", secured)) as node:
+        paths = node.ask("GET", "/openapi.json")["paths"]
+    for route in found:
+        operation = paths[route.path][route.method.lower()]
+        asked = secured and route.scope is not None
+        assert operation.get("security") == ([{"token": [route.scope]}] if asked else None)
+        assert ({"401", "403"} <= {*operation["responses"]}) is asked
+        assert "404" in operation["responses"] or "{" not in route.path
+
+
 def references(tree: Any) -> Iterator[str]:
     if isinstance(tree, dict):
         if "$ref" in tree:

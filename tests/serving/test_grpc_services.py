@@ -15,7 +15,7 @@ from tianti.serving.grpc import oip, tfs
 from tianti.serving.grpc.call import Method
 from tianti.serving.grpc.proto import oip_pb2, tfs_pb2
 from tianti.serving.models import Version, Via
-from tianti.spec import Decision, Prediction, Reason, Tier
+from tianti.spec import Decision, Prediction, Probabilities, Reason, Tier
 
 Ask = Callable[..., Any]
 
@@ -74,7 +74,7 @@ class Recorder:
         said = Prediction(
             label="a",
             score=0.75,
-            scores={"b": 0.125, "a": 0.25, "c": 0.625},
+            probabilities=Probabilities.of({"b": 0.125, "a": 0.25, "c": 0.625}),
             tier=Tier.CLOUD,
             package="p",
             decision=Decision(reason=Reason.TOP),

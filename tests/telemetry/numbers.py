@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tianti.spec import Decision, Prediction, Reason, Tier
+from tianti.spec import Decision, Prediction, Probabilities, Reason, Tier
 from tianti.telemetry.metrics import Metrics
 
 RELEASE = "0123456789abcdef" * 4
@@ -11,7 +11,14 @@ RELEASE = "0123456789abcdef" * 4
 def prediction(tier: Tier = Tier.EDGE, reason: Reason = Reason.SCORE, certified: bool = True) -> Prediction:
     degraded = reason is Reason.BUSY
     decision = Decision(reason=reason, point=0.01, certified=certified, degraded=degraded)
-    return Prediction(label="music", score=0.9, scores={"music": 0.9}, tier=tier, package="p" * 64, decision=decision)
+    return Prediction(
+        label="music",
+        score=0.9,
+        probabilities=Probabilities.of({"music": 0.9}),
+        tier=tier,
+        package="p" * 64,
+        decision=decision,
+    )
 
 
 def read(metrics: Metrics) -> dict[tuple[str, ...], float]:

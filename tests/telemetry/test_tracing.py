@@ -177,6 +177,33 @@ def test_the_programs_baggage_stays_in_the_program(exporter: InMemorySpanExporte
     assert set(sent) == {"traceparent"}
 
 
+PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (b"a=1, tenant@vendor=x y", ["a=1", "tenant@vendor=x y"]),
+        (b"", []),
+        (b"a secret text", []),
+        (b"a=1,a=2", []),
+        (b"a=1," + b"B=" + b"x" * 300, []),
+        (b",".join(b"k%d=v" % number for number in range(33)), []),
+        (b"a=\xff", []),
+    ],
+)
+def test_a_state_that_is_none_is_left_out_and_not_written_down(
+    said: bytes, kept: list[str], spans: Callable[[], list[ReadableSpan]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Tracing().serving("POST", "/", {b"traceparent": PARENT.encode(), b"tracestate": said}):
+        pass
+    (span,) = spans()
+    assert span.parent is not None
+    assert f"{span.parent.span_id:x}" == "b" * 16
+    assert [f"{key}={value}" for key, value in span.parent.trace_state.items()] == kept
+    assert not caplog.records
+
+
 def test_requests_at_the_same_time_have_traces_of_their_own(
     release: Release, spans: Callable[[], list[ReadableSpan]], traced_nodes: list[str | None]
 ) -> None:

@@ -34,6 +34,7 @@ FEATURES = (
     "rejected_by",  # by how much
 )
 _TOGETHER = 256  # rows, so that memory stays small
+_FEW = 4  # fewer rows are quicker one by one: a matrix has operations of its own
 _CERTAIN = 1e-12  # 1 - p1 is not taken below this, so that features stay finite
 
 
@@ -164,7 +165,7 @@ def read_rows(
     head: ScoreHead, logits: NDArray[np.float32], tokens: Sequence[int], unknown: Sequence[int]
 ) -> list[Reading]:
     """`read` of each row of logits [rows, labels], to the last bit, in a third of the time."""
-    if logits.shape[1] < 2 or not np.isfinite(logits).all():
+    if len(logits) < _FEW or logits.shape[1] < 2 or not np.isfinite(logits).all():
         return [read(head, *row) for row in zip(logits, tokens, unknown, strict=True)]
     width = logits.shape[1]
     return [_reading(head, evidence, width) for evidence in _examine_rows(head, logits, tokens, unknown)]

@@ -66,7 +66,9 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        click.echo(json.dumps(msgspec.to_builtins(answer), ensure_ascii=False))
+        from tianti.protocols import native
+
+        click.echo(json.dumps(msgspec.to_builtins(native.show(answer, scores=True)), ensure_ascii=False))
         return
     decision = answer.decision
     marks = "".join(f"  [{mark}]" for mark in ("certified", "degraded", "truncated") if getattr(decision, mark))

@@ -9,7 +9,7 @@ package's id is the SHA-256 of manifest.json; nothing that is not named is read.
 
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -21,10 +21,11 @@ SCHEMA = "tianti.package/1"
 MODEL_FILES = {"onnx": "onnx/model.onnx", "litert": "litert/model.tflite", "endpoint": "endpoint.json"}
 GOLDEN_TOLERANCE = 0.05
 Format = Literal["onnx", "litert", "endpoint"]
-Engine = Literal["onnx", "litert", "openvino", "endpoint"]
-"""What runs a package: ONNX Runtime, LiteRT, OpenVINO; or a server that is only called."""
+Engine = Literal["onnx", "litert", "openvino", "openvino-bf16", "endpoint"]
+"""What runs a package: ONNX Runtime, LiteRT, OpenVINO in float32 or bfloat16; or a server that is only called."""
 # a name becomes a folder where a package is exported; ladder.yaml's own names, with a tier behind them, fit
 Name = Annotated[str, msgspec.Meta(pattern=r"^(?=.*\w)[\w.-]{1,120}\Z")]
+T = TypeVar("T")
 _REQUIRED = {"config.json", "golden.jsonl"}
 
 
@@ -95,14 +96,18 @@ class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
         if self.manifest.format != "endpoint":
             return None
         try:
-            return msgspec.json.decode(self.model_path.read_bytes(), type=Endpoint)
-        except (OSError, msgspec.DecodeError) as error:
+            return decode_record(self.model_path.read_bytes(), Endpoint, self.model_path)
+        except OSError as error:
             raise PackageError(f"{self.model_path} cannot be read: {error}; fetch the package again") from error
 
     def goldens(self) -> list[Golden]:
-        """The self-tests that travel with the package."""
-        lines = (self.folder / "golden.jsonl").read_bytes().splitlines()
-        return [msgspec.json.decode(line, type=Golden) for line in lines if line.strip()]
+        """The self-tests that travel with the package.
+
+        Raises:
+            PackageError: one cannot be read.
+        """
+        path = self.folder / "golden.jsonl"
+        return [decode_record(line, Golden, path) for line in path.read_bytes().splitlines() if line.strip()]
 
 
 def write_package(
@@ -122,7 +127,7 @@ def write_package(
     engine: Engine = "onnx",
 ) -> ModelPackage:
     """Lay out a package in an empty folder and write its manifest last."""
-    form: Format = engine if engine != "openvino" else "onnx"
+    form: Format = "onnx" if engine == "openvino" or engine == "openvino-bf16" else engine
     model_file = MODEL_FILES[form]
     (folder / model_file).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model, folder / model_file)
@@ -167,10 +172,7 @@ def read_package(folder: Path) -> ModelPackage:
         content = (folder / "manifest.json").read_bytes()
     except OSError:
         raise PackageError(f"{folder} is not a model package: it has no manifest.json") from None
-    try:
-        manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.DecodeError as error:
-        raise PackageError(f"{folder / 'manifest.json'} is malformed: {error}") from error
+    manifest = decode_record(content, Manifest, folder / "manifest.json")
     if manifest.schema != SCHEMA:
         raise PackageError(f"{folder}: expected schema {SCHEMA}, got {manifest.schema!r}; update tianti")
     tokenizer = set() if manifest.format == "endpoint" else {"tokenizer.json"}
@@ -183,6 +185,18 @@ def read_package(folder: Path) -> ModelPackage:
         if path.is_absolute() or ".." in path.parts or set(file) & {"\\", ":"}:
             raise PackageError(f"{folder}: the manifest names {file!r}, which is outside the package")
     return ModelPackage(folder=folder, manifest=manifest, id=sha256_bytes(content))
+
+
+def decode_record(content: bytes, kind: type[T], path: Path) -> T:
+    """The record in what a file holds; `path` is for messages.
+
+    Raises:
+        PackageError: it is malformed.
+    """
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PackageError(f"{path} is malformed: {error}; fetch the package again") from error
 
 
 def verify_package(package: ModelPackage) -> None:

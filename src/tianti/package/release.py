@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tianti.errors import IntegrityError, PackageError
-from tianti.package.manifest import ModelPackage, read_package, verify_package
+from tianti.package.manifest import ModelPackage, decode_record, read_package, verify_package
 from tianti.spec import TIERS, Certificate, ScoreHead, Tier, Usual
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
@@ -72,10 +72,7 @@ def read_release(folder: Path) -> Release:
         content = (folder / "release.json").read_bytes()
     except OSError:
         raise PackageError(f"{folder} is not a release: it has no release.json") from None
-    try:
-        record = msgspec.json.decode(content, type=ReleaseRecord)
-    except msgspec.DecodeError as error:
-        raise PackageError(f"{folder / 'release.json'} is malformed: {error}") from error
+    record = decode_record(content, ReleaseRecord, folder / "release.json")
     if record.schema != SCHEMA:
         raise PackageError(f"{folder}: expected schema {SCHEMA}, got {record.schema!r}; update tianti")
     if set(record.packages) != set(record.heads):

@@ -28,6 +28,7 @@ _CONVERTERS: dict[Engine, tuple[str, str]] = {
     "onnx": ("onnxruntime", "train"),
     "litert": ("litert_torch", "litert-train"),
     "openvino": ("openvino", "openvino"),
+    "openvino-bf16": ("openvino", "openvino"),
 }
 _TIMED_TEXTS = 100
 
@@ -70,8 +71,8 @@ def engines_of(student: StudentSpec) -> list[Engine]:
     """
     installed = [engine for engine, (module, _) in _CONVERTERS.items() if importlib.util.find_spec(module) is not None]
     if student.engine == "fastest":
-        return installed
-    engine: Engine = student.engine or "onnx"
+        return [engine for engine in installed if engine != "openvino-bf16"]  # it would not run on every CPU
+    engine: Engine = "openvino-bf16" if student.matmul == "bf16" else student.engine or "onnx"
     module, extra = _CONVERTERS[engine]
     with needs_extra(extra):
         if engine not in installed:

@@ -13,7 +13,7 @@ import msgspec
 from tianti.errors import UsageError
 from tianti.protocols.bodies import Parameters, make_request, read_json
 from tianti.protocols.infer import InferRequest, InferResponse
-from tianti.spec import Decision, Tier
+from tianti.spec import Decision, Prediction, Tier
 
 
 class PredictBody(Parameters, forbid_unknown_fields=True, omit_defaults=True):
@@ -76,6 +76,10 @@ def encode_response(response: InferResponse, scores: bool = False) -> bytes:
 
 def answered(response: InferResponse, scores: bool = False) -> list[Answered]:
     """What is shown of each prediction."""
-    if scores:
-        return [Answered(p.label, p.score, p.tier, p.package, p.decision, p.scores) for p in response.predictions]
-    return [Answered(p.label, p.score, p.tier, p.package, p.decision) for p in response.predictions]
+    return [show(prediction, scores) for prediction in response.predictions]
+
+
+def show(said: Prediction, scores: bool = False) -> Answered:
+    """One prediction as JSON has it."""
+    shown = said.scores if scores else msgspec.UNSET
+    return Answered(said.label, said.score, said.tier, said.package, said.decision, shown)

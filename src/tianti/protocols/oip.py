@@ -10,7 +10,8 @@ Not here: sockets, HTTP statuses (`serving`, `runtimes.remote`); reading inputs 
 Invariant: what is malformed is a UsageError that says what was expected; what is decoded is within the limits.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -22,7 +23,7 @@ from tianti.protocols.bodies import Parameters, read_json
 from tianti.protocols.infer import InferRequest, InferResponse, check_request
 from tianti.protocols.oip_inputs import Input, read_inputs
 from tianti.protocols.tokens import IDS, MASK, TYPES
-from tianti.spec import Decision, Prediction, Priority, Tier
+from tianti.spec import Decision, Prediction, Priority, Probabilities, Tier
 
 _SHOWN_ERROR = 200  # characters; some servers quote the whole request
 _DATATYPES = {
@@ -212,7 +213,7 @@ def encode_tensors(response: InferResponse, outputs: tuple[str, ...], binary: Se
 def make_tensors(response: InferResponse, outputs: Sequence[str] = ()) -> list[Output]:
     """The named outputs, or all, with their values."""
     predictions = response.predictions
-    labels = list(dict.fromkeys(chain.from_iterable(prediction.scores for prediction in predictions)))
+    labels = list(dict.fromkeys(chain.from_iterable(prediction.probabilities.labels for prediction in predictions)))
     shapes = {"scores": [len(predictions), len(labels)], "labels": [len(labels)]}
     return [
         Output(name, shapes.get(name, [len(predictions)]), _DATATYPES[name], _column(name, predictions, labels))
@@ -231,14 +232,17 @@ def _column(name: str, predictions: Sequence[Prediction], labels: list[str]) -> 
         case "labels":
             return labels
         case "scores":
-            return [score for prediction in predictions for score in _in_order(prediction.scores, labels)]
+            return [score for prediction in predictions for score in _in_order(prediction, labels)]
         case "decision":
             return [msgspec.json.encode(prediction.decision).decode() for prediction in predictions]
     return [getattr(prediction, name) for prediction in predictions]  # more digits than FP32 holds do no harm in JSON
 
 
-def _in_order(scores: dict[str, float], labels: list[str]) -> Iterable[float]:
-    return scores.values() if list(scores) == labels else [scores.get(label, 0.0) for label in labels]
+def _in_order(prediction: Prediction, labels: list[str]) -> list[float]:
+    if [*prediction.probabilities.labels] == labels:
+        return prediction.probabilities.values()
+    scores = prediction.scores
+    return [scores.get(label, 0.0) for label in labels]
 
 
 def decode_response(body: bytes) -> InferResponse:
@@ -259,11 +263,12 @@ def decode_response(body: bytes) -> InferResponse:
         raise UsageError(f"not an answer of a Tianti node: expected {n} rows of {k} labels in every output")
     if not all(0.0 <= value <= 1.0 for value in chain(columns.score, columns.scores)):
         raise UsageError("not an answer of a Tianti node: expected scores from 0 to 1")
+    labels = tuple(columns.labels)
     predictions = tuple(
         Prediction(
             label=columns.label[row],
             score=columns.score[row],
-            scores=dict(zip(columns.labels, columns.scores[row * k : (row + 1) * k], strict=True)),
+            probabilities=Probabilities(labels, array("d", columns.scores[row * k : (row + 1) * k]).tobytes()),
             tier=columns.tier[row],
             package=columns.package[row],
             decision=decisions[row],

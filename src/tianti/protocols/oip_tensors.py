@@ -122,5 +122,7 @@ def _decode(body: bytes, kind: type[Any]) -> Any:  # noqa: ANN401
 def _flat(data: list[Any]) -> list[Any]:
     """ "Tensor Data": row-major, flat or nested."""
     while data and isinstance(data[0], list):
+        if not all(isinstance(row, list) for row in data):
+            raise UsageError("expected rows as data, got a mixture")
         data = list(chain.from_iterable(data))
     return data

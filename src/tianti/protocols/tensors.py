@@ -114,7 +114,7 @@ def read_outputs(endpoint: Endpoint, outputs: Sequence[Tensor]) -> Endpoint:
     if not endpoint.labels:
         cure = "give cloud.labels, a file with one a line in the order of the outputs"
         raise UsageError(f"output {_shown(scores)} does not name its {len(scores.data)} labels; {cure}")
-    kind = "probabilities" if _are_probabilities(scores.data) else "logits"
+    kind = "probabilities" if _are_probabilities(_numbers(scores)) else "logits"
     return msgspec.structs.replace(endpoint, output=scores.name, says=kind)
 
 
@@ -131,7 +131,7 @@ def read_answer(endpoint: Endpoint, outputs: Sequence[Tensor]) -> Classified:
         return _read_label(endpoint, tensor, outputs)
     if len(tensor.data) != len(endpoint.labels):
         raise UsageError(f"expected {len(endpoint.labels)} scores, got {_shown(tensor)}")
-    values = np.array(tensor.data, dtype=np.float64)
+    values = np.array(_numbers(tensor))
     if not np.isfinite(values).all():
         raise UsageError("expected finite scores, got some that are not")
     if endpoint.says == "probabilities":
@@ -148,21 +148,28 @@ def _read_label(endpoint: Endpoint, tensor: Tensor, outputs: Sequence[Tensor]) -
     if len(tensor.data) != 1 or not isinstance(tensor.data[0], str):
         raise UsageError(f"expected one label, got {_shown(tensor)}")
     label: str = tensor.data[0]
-    score = next((other.data[0] for other in outputs if other.name == endpoint.score and other.data), 1.0)
+    score = next((_numbers(other)[0] for other in outputs if other.name == endpoint.score and other.data), 1.0)
     if label.lstrip().startswith("{"):  # MLServer's Hugging Face runtime sends a pipeline's answer as JSON
         try:
             found = msgspec.json.decode(label, type=_PipelineAnswer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise UsageError(f"expected a label and a score in JSON: {error}") from error
         label, score = found.label, found.score
     if not label:
         raise UsageError("expected a label, got an empty one")
-    return Classified(label, min(max(float(score), 0.0), 1.0) if math.isfinite(float(score)) else 0.0)
+    return Classified(label, min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0)
 
 
 class _PipelineAnswer(msgspec.Struct):
     label: str
     score: float = 1.0
+
+
+def _numbers(tensor: Tensor) -> list[float]:
+    try:
+        return msgspec.convert(tensor.data, list[float])
+    except msgspec.ValidationError as error:
+        raise UsageError(f"output {tensor.name}: expected numbers: {error}") from error
 
 
 def _are_probabilities(values: Sequence[float]) -> bool:

@@ -211,8 +211,8 @@ def _text(value: Any) -> str:  # noqa: ANN401
 def encode_predictions(response: InferResponse, labels: Sequence[str], rows: bool) -> bytes:
     """The body that answers `:predict`; `labels` of the model that answered, for the order of `scores`."""
     made = [
-        Row(p.label, p.score, [p.scores.get(label, 0.0) for label in labels], p.tier, p.package, _decision(p))
-        for p in response.predictions
+        Row(p.label, p.score, [scores.get(label, 0.0) for label in labels], p.tier, p.package, _decision(p))
+        for p, scores in ((each, each.scores) for each in response.predictions)
     ]
     if rows:
         return msgspec.json.encode(PredictRows(made))
@@ -231,9 +231,9 @@ def encode_classified(response: InferResponse) -> bytes:
 
 def classes_of(prediction: Prediction) -> list[tuple[str, float]]:
     """The answer, then the other labels by falling probability; an answer without one (out of scope) has its score."""
-    others = {label: score for label, score in prediction.scores.items() if label != prediction.label}
-    first = prediction.label, prediction.scores.get(prediction.label, prediction.score)
-    return [first, *sorted(others.items(), key=lambda pair: -pair[1])]
+    scores = prediction.scores
+    first = prediction.label, scores.pop(prediction.label, prediction.score)
+    return [first, *sorted(scores.items(), key=lambda pair: -pair[1])]
 
 
 def encode_regressed(response: InferResponse) -> bytes:

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tianti.errors import BusyError, DeadlineError, RefusedError, RunError, UpstreamError
-from tianti.spec import DEGRADED, Decision, Prediction, Reason, Said, Tier
+from tianti.spec import DEGRADED, Decision, Prediction, Probabilities, Reason, Said, Tier
 
 _RESERVE_SHARE = 0.08  # 40 ms of the default 500: two cores shared by five busy processes were late by 22
 _MIN_RESERVE_S = 0.003
@@ -25,11 +25,11 @@ _TRIES = 3  # of every way, while its retry budget and the deadline last
 
 
 class Answer(NamedTuple):
-    """What the local model says about a text; `scores` maps its labels to probabilities, `tokens` are the text's."""
+    """What the local model says about a text; `tokens` are the text's."""
 
     label: str
     score: float
-    scores: dict[str, float]
+    probabilities: Probabilities
     package: str
     truncated: bool
     tokens: int = 0
@@ -185,7 +185,7 @@ def conclude(
     return Prediction(
         label=here.label,
         score=here.score,
-        scores=here.scores,
+        probabilities=here.probabilities,
         tier=terms.tier,
         package=here.package,
         decision=decision,

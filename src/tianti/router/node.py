@@ -16,7 +16,7 @@ from tianti.router.control import Control, Policy
 from tianti.router.policy import bind_point, choose_point, threshold_of
 from tianti.router.upstream import Upstream
 from tianti.runtimes import Encoded, open_package
-from tianti.spec import Prediction, Tier
+from tianti.spec import Prediction, Probabilities, Tier
 from tianti.store import canonical_json, sha256_bytes
 
 _CHOSEN_FOR_S = 0.1
@@ -60,7 +60,6 @@ class Node:
         self._head = record.heads[tier]
         self.goldens = package.goldens
         self.size_bytes = package.manifest.size_bytes
-        self._scores = dict.fromkeys(self.labels, 0.0)
         self._out_of_scope = record.out_of_scope or ""
         self.runtime = open_package(package)
 
@@ -147,9 +146,8 @@ class Node:
         if index == UNUSABLE:
             return RunError(f"package {self.runtime.package[:12]}: expected finite logits, two at least")
         label = self.labels[index] if index >= 0 else self._out_of_scope
-        scores = self._scores.copy()  # quicker than a new one, whose table would grow
-        scores.update(zip(self.labels, reading.probabilities.tolist(), strict=True))
-        return Answer(label, reading.score, scores, self.runtime.package, truncated, tokens, unknown)
+        probabilities = Probabilities(self.labels, reading.probabilities.tobytes())
+        return Answer(label, reading.score, probabilities, self.runtime.package, truncated, tokens, unknown)
 
     def keep(
         self, here: Answer | RunError, terms: Terms, started_s: float, *, enters: bool = True

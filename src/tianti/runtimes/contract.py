@@ -34,7 +34,8 @@ class Runtime(Protocol):
     package: str  # the package's id
     max_length: int  # tokens
     batches: bool  # can run several texts in one call of the engine
-    length_step: int  # padded lengths are multiples of this
+    length_step: int
+    """A text is padded to the next multiple of it, or `max_length`. Above 1: alone too, since logits depend on that."""
 
     def run(self, text: str) -> Output:
         """Run one text.

@@ -26,7 +26,7 @@ from tianti.protocols.tensors import (
 )
 from tianti.runtimes.http import Connection
 from tianti.runtimes.trust import bearer
-from tianti.spec import Decision, Endpoint, Prediction, Reason, Request, Tier
+from tianti.spec import Decision, Endpoint, Prediction, Probabilities, Reason, Request, Tier
 
 _PATIENCE_S = 30.0  # of what is asked while building
 
@@ -155,7 +155,7 @@ class EndpointRung:
         return Prediction(
             label=said.label,
             score=said.score,
-            scores=said.scores,
+            probabilities=Probabilities.of(said.scores),
             tier=Tier.CLOUD,
             package=self._package,
             decision=decision,

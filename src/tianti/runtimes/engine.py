@@ -60,8 +60,9 @@ class EngineRuntime(ABC):
 
     def run_ids(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Run one text's ids (see `Runtime.run_ids`)."""
-        logits: NDArray[np.float32] = self._run(np.array([ids], dtype=np.int64))[0]
-        return logits
+        logits = self._run(np.array([ids], dtype=np.int64)) if self.length_step == 1 else self.run_rows([ids])
+        only: NDArray[np.float32] = logits[0]
+        return only
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
         """Texts as the model takes them (see `Runtime.encode_many`)."""
@@ -80,7 +81,8 @@ class EngineRuntime(ABC):
     def run_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Run several texts' ids in one call (see `Runtime.run_rows`)."""
         step = self.length_step
-        padded = np.full((len(rows), -(-max(map(len, rows)) // step) * step), self._padding, np.int64)
+        length = min(-(-max(map(len, rows)) // step) * step, self.max_length)
+        padded = np.full((len(rows), length), self._padding, np.int64)
         for index, row in enumerate(rows):
             padded[index, : len(row)] = row
         return self._run(padded)

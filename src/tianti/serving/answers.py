@@ -17,7 +17,7 @@ import msgspec
 from tianti.errors import RunError
 from tianti.protocols.infer import InferRequest
 from tianti.router import Answer, Terms
-from tianti.spec import Prediction, Reason, Tier
+from tianti.spec import Prediction, Probabilities, Reason, Tier
 
 TTL_S = 600.0
 MOST_BYTES = 64_000_000
@@ -90,9 +90,9 @@ class Answers:
             return
         if key in self._kept:
             self._drop(key)
-        if isinstance(here, Answer) and here.scores is not prediction.scores:
-            here = here._replace(scores={})  # only what drift is told by
-        size_bytes = _ENTRY_BYTES + _SCORE_BYTES * len(prediction.scores)
+        if isinstance(here, Answer) and here.probabilities is not prediction.probabilities:
+            here = here._replace(probabilities=Probabilities())  # only what drift is told by
+        size_bytes = _ENTRY_BYTES + _SCORE_BYTES * len(prediction.probabilities.labels)
         self._kept[key] = (prediction, here, self._clock() + self._ttl_s, size_bytes)
         self._size_bytes += size_bytes
         while len(self._kept) > self._entries or self._size_bytes > self._most_bytes:

@@ -87,11 +87,11 @@ class Site:
             *oip.routes(models, self),
             *tfs.routes(models),
             *health.routes(models, None if self._statuses is None else self._statuses.everybody),
-            Route("GET", "/metrics", self._show_metrics, "telemetry"),
+            Route("GET", "/metrics", self.show_metrics, "telemetry"),
         ]
-        return [*routes, *openapi.routes(routes, oip.own_version())]
+        return [*routes, *openapi.routes(routes, oip.own_version(), secured=self.access is not None)]
 
-    async def _show_metrics(self, call: Call) -> Reply:
+    async def show_metrics(self, call: Call) -> Reply:
         """Numbers for Prometheus, in OpenMetrics where that is asked for."""
         body, media_type = await asyncio.to_thread(self.metrics.render, call.headers.get(b"accept", b""))
         return Reply(body, media_type=media_type)

@@ -22,6 +22,7 @@ from tianti.package import Release, read_release
 from tianti.serving.desk import Desk
 from tianti.serving.models import Models, Version
 from tianti.spec import Tier
+from tianti.spec.parse import read_yaml
 
 _log = logging.getLogger("tianti")
 
@@ -83,9 +84,9 @@ def read_wanted(path: Path) -> dict[str, Wanted]:
         UsageError: it cannot be read, or says something else.
     """
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = read_yaml(path.read_text(encoding="utf-8"))
         models = msgspec.convert(given, _File, strict=False, dec_hook=_as_path).models
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise UsageError(f"{path}: expected a models file (docs/en/node.md), got: {error}") from error
     for name, wanted in models.items():
         if bool(wanted.releases) == (wanted.folder is not None):

@@ -9,10 +9,13 @@ pays for no timer.
 import asyncio
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from tianti.serving.cycle import Cycle
 
 _HEAD, _BODY, _DONE = range(3)  # of a request: what has not come yet; all is there
 _LINGER_S = 1.0  # closing at once would reset the connection where more is sent, and the refusal be lost with it
@@ -67,6 +70,7 @@ class GuardedConnection(HttpToolsProtocol):
     _size = 0  # of what came last
     _raw = 0  # bytes of the request, as far as they came alone
     _got = 0  # of its body
+    _idle_since_s = 0.0
     _due: asyncio.TimerHandle | None = None
     _due_for: tuple[int, int] | None = None
     _stuck: asyncio.TimerHandle | None = None
@@ -121,8 +125,6 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         super().on_message_begin()
         self._messages += 1
         self._state = _HEAD
@@ -137,11 +139,37 @@ class GuardedConnection(HttpToolsProtocol):
                 raise ValueError
         if len(self.pipeline) >= self.limits.pipelined:
             raise ValueError
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
-        super().on_headers_complete()
+        self._begin()
         self.headers = []  # for trailers, which are no headers: a proxy may not have looked at them (RFC 9110, 6.5.1)
         self._state = _BODY
+
+    def _begin(self) -> None:
+        """As uvicorn's own, with our cycle, and without its limit of what is under way: the engine knows better."""
+        parser, before = self.parser, self.cycle
+        version, url = parser.get_http_version(), httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope = self.scope
+        scope["method"], scope["http_version"] = parser.get_method().decode("ascii"), version
+        scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
+        scope["query_string"] = url.query or b""
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         """A part of its body; uvicorn's own, less its question about WebSockets, which takes longer than the rest."""
@@ -162,11 +190,22 @@ class GuardedConnection(HttpToolsProtocol):
             cycle.message_event.set()
 
     def on_response_complete(self) -> None:
-        """It is answered."""
-        last = not self.pipeline
-        super().on_response_complete()
-        if (last and self._over) or self.transport.is_closing():
+        """It is answered: go on with the next, or wait for one."""
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        if self.pipeline and not self.transport.is_closing():
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._over or self.transport.is_closing():
             self._end()
+        else:
+            self._idle_since_s = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self._watch_idle(self.timeout_keep_alive)
+
+    def _watch_idle(self, for_s: float) -> None:
+        """One timer for all of a connection's requests: to set and cancel one for each takes longer than to parse."""
+        self.timeout_keep_alive_task = self.loop.call_later(for_s, self.timeout_keep_alive_handler)
 
     def shutdown(self) -> None:
         """The server ends: what is whole is answered, and a body has a moment to become so."""
@@ -183,8 +222,13 @@ class GuardedConnection(HttpToolsProtocol):
             self._due = self.loop.call_later(_PARTING_S, self._refuse, 503)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing came for long."""
-        self._end()
+        """Has nothing come for long?"""
+        idle = self._state == _DONE and self.cycle.response_complete
+        left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time() if idle else self.timeout_keep_alive
+        if left_s > 0.0:
+            self._watch_idle(left_s)
+        else:
+            self._end()
 
     def pause_writing(self) -> None:
         """The other side does not take its answer."""

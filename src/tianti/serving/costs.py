@@ -5,6 +5,7 @@ Invariant: a batch size is in the table only where answers in batches are those 
 was worth it on this machine; so 1 is always there, and often alone.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,12 +14,14 @@ import numpy as np
 from tianti.runtimes import Runtime
 
 SAME = 1e-4
-"""How far apart a logit may be in a batch and alone: float32 stays far below, dynamic int8 is far above."""
+"""How far apart a logit may be in a batch and alone (of the largest, where that is below 1): float32 stays far below,
+dynamic int8 is far above."""
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _PAYS = 0.97  # a larger batch has to take less than this share of the time a text
 _ENOUGH = 1.1
 _LONG_MS = 250.0  # a call that is expected to take longer is not tried: nobody would wait for it
 _RUNS = 3
+_STRICTLY = 2048  # tokens, padding included, of each length: logits have to be the same to the last bit
 
 
 class Costs:
@@ -71,12 +74,29 @@ def measure(runtime: Runtime, texts: Sequence[str], clock: Callable[[], float] =
 
 
 def batches_are_faithful(runtime: Runtime, texts: Sequence[str]) -> bool:
-    """Do texts get the logits in a batch, padded to the longest, that they get alone?"""
-    given = [list(encoded.ids) for encoded in runtime.encode_many(texts)]
+    """Do texts get the logits in batches, padded to the longest, that they get alone?
+
+    To `SAME`; to the last bit, at every length that is measured, where they are padded alone too, since that is why.
+    """
+    given = [list(encoded.ids) or [0] for encoded in runtime.encode_many(texts)]
+    if runtime.length_step > 1:
+        return all(_are_same(runtime, _up_to(length, given), 0.0) for length in _lengths(runtime))
     longer = [row[:1] + row[1:-1] * 3 + row[-1:] for row in given]
-    ids = [row[: runtime.max_length] for row in given + longer]
-    alone = np.stack([runtime.run_ids(row) for row in ids])
-    return bool(np.abs(runtime.run_rows(ids) - alone).max(initial=0.0) <= SAME)
+    return _are_same(runtime, [row[: runtime.max_length] for row in given + longer], SAME)
+
+
+def _up_to(length: int, given: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Many rows of real tokens: one of this length, and shorter ones of all kinds."""
+    tokens = itertools.cycle(itertools.chain(*given))
+    lengths = (length - 5 * row % length for row in range(max(_STRICTLY // length, 4)))
+    return [list(itertools.islice(tokens, each)) for each in lengths]
+
+
+def _are_same(runtime: Runtime, rows: Sequence[Sequence[int]], within: float) -> bool:
+    alone = np.stack([runtime.run_ids(row) for row in rows])
+    allowed = within * min(1.0, float(np.abs(alone).max(initial=0.0)))
+    together = (runtime.run_rows(rows[:few]) for few in (2, 3, len(rows)))
+    return all(np.abs(found - alone[: len(found)]).max(initial=0.0) <= allowed for found in together)
 
 
 def _lengths(runtime: Runtime) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ Invariant: texts are tokenised once; those that wait are in the order of their l
 """
 
 import time
-from bisect import insort
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
@@ -58,7 +57,7 @@ class Job:
         self.lane, self.text, self.encoded, self.order = lane, text, encoded, order
         self.came_s, self.until_s, self.receiver = came_s, until_s, receiver
         self.trace = TRACE.get()
-        self.length = 0  # in tokens, once they are counted
+        self.length = 0  # in tokens, padded as when it runs alone, once they are counted
         self.cost_ms = lane.expected_ms(text, encoded)
 
 
@@ -81,6 +80,7 @@ class Lane:
         tokens = sum(len(encoded.ids) for encoded in runtime.encode_many(texts))
         self._tokenizing_ms = min(_time_ms(lambda: runtime.encode_many(texts)) for _ in range(3)) / max(tokens, 1)
         self._tokens_per_char = tokens / max(sum(map(len, texts)), 1)
+        self._step = runtime.length_step
         self._waiting: list[Job] = []
 
     def __len__(self) -> int:
@@ -104,8 +104,9 @@ class Lane:
                 self._tokens_per_char += (len(encoded.ids) / len(job.text) - self._tokens_per_char) * _LEARN
         for job in jobs:
             assert job.encoded is not None
-            job.length = len(job.encoded.ids)
-            insort(self._waiting, job, key=_LENGTH)
+            job.length = -(-len(job.encoded.ids) // self._step) * self._step
+        self._waiting.extend(jobs)
+        self._waiting.sort(key=_LENGTH)
 
     def jobs(self) -> Sequence[Job]:
         """Those that wait."""
@@ -148,7 +149,7 @@ class Lane:
     def _count(self, group: Sequence[Job], encoded: Sequence[Encoded], began_s: float, ended_s: float) -> None:
         lengths = [len(each.ids) for each in encoded]
         waits_s = [began_s - job.came_s for job in group]
-        self.tally.ran(len(group), len(group) * max(lengths), sum(lengths), waits_s, ended_s - began_s)
+        self.tally.ran(len(group), len(group) * group[-1].length, sum(lengths), waits_s, ended_s - began_s)
         for job in group:
             if job.trace is not None:
                 job.trace.ran(job.came_s, began_s, ended_s, len(group))

@@ -73,7 +73,7 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     except OSError as error:
         cure = f"make one: tianti token create NAME --scope predict --file {path}"
         raise UsageError(f"tokens: {path} cannot be read: {error.strerror}; {cure}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"tokens: expected a file of `tianti token`, got {path}: {error}") from error
 
 

@@ -2,7 +2,19 @@
 
 from tianti.spec.certificate import Certificate, GroupRisk, Level, Risk, ScoreHead, Tested, Usual
 from tianti.spec.endpoint import Endpoint, EndpointInput
-from tianti.spec.records import DEGRADED, TIERS, Decision, Prediction, Priority, Reason, Request, Role, Said, Tier
+from tianti.spec.records import (
+    DEGRADED,
+    TIERS,
+    Decision,
+    Prediction,
+    Priority,
+    Probabilities,
+    Reason,
+    Request,
+    Role,
+    Said,
+    Tier,
+)
 from tianti.spec.units import percent
 
 __all__ = [
@@ -16,6 +28,7 @@ __all__ = [
     "Level",
     "Prediction",
     "Priority",
+    "Probabilities",
     "Reason",
     "Request",
     "Risk",

@@ -14,6 +14,7 @@ from tianti.spec.ladder import SCRATCH, CloudSpec, FitSpec, LadderSpec, PruneSpe
 from tianti.spec.records import Tier
 
 _TRANSFORMER_HEADS = 4
+_BF16_TOKENS = 16
 
 
 def check_values(spec: LadderSpec) -> None:
@@ -100,6 +101,8 @@ def _check_student(spec: LadderSpec, tier: Tier, student: StudentSpec) -> None:
         raise SpecError(f"{tier}.layers: {kind} does not take it; remove the key")
     if student.prune is not None:
         _check_prune(tier, kind, student.prune)
+    if student.matmul == "bf16":
+        _check_bf16(tier, student, kind, spec.data.max_length)
     if student.engine not in (None, "onnx"):
         _check_engine(tier, student)
     step = _TRANSFORMER_HEADS if kind == "transformer" else 2 if student.quantize in (None, "int4") else 1
@@ -118,12 +121,23 @@ def _check_prune(tier: Tier, kind: str, prune: PruneSpec) -> None:
         raise SpecError(f"{tier}.prune.weights: an lstm's are not pruned; choose a transformer, or remove the key")
 
 
+def _check_bf16(tier: Tier, student: StudentSpec, kind: str, max_length: int) -> None:
+    """An LSTM's step is rounded by how many texts take it: some get other logits in company."""
+    if kind == "lstm":
+        raise SpecError(f"{tier}.matmul: an lstm has no bf16; choose a transformer, or remove the key")
+    if student.engine != "openvino":
+        raise SpecError(f"{tier}.matmul: only engine openvino has bf16, got {student.engine or 'onnx'}; name it")
+    if max_length % _BF16_TOKENS:
+        got = f"got {max_length}; change it, or {tier}.matmul"
+        raise SpecError(f"data.max_length: bf16 takes texts padded to a multiple of {_BF16_TOKENS} tokens, {got}")
+
+
 def _check_engine(tier: Tier, student: StudentSpec) -> None:
     """What ONNX Runtime alone can do. `fastest` may end with it, so it may say more than LiteRT or OpenVINO can."""
     if student.matmul == "int4":
         raise SpecError(f"{tier}.matmul: only engine onnx has int4, got {student.engine}; remove one of the keys")
     if student.engine == "openvino" and student.matmul == "int8":
-        raise SpecError(f"{tier}.matmul: engine openvino computes in float32, got int8; remove the key")
+        raise SpecError(f"{tier}.matmul: engine openvino has bf16 or none (float32), got int8; choose one of them")
     if student.engine == "litert" and student.quantize == "int4":
         raise SpecError(f"{tier}.quantize: engine litert has int8 or none, got int4; choose one of them")
     if student.engine == "litert" and (student.quantize == "none") != ((student.matmul or student.quantize) == "none"):

@@ -115,7 +115,8 @@ class StudentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     augment: Annotated[int, msgspec.Meta(ge=0)] | None = None  # made-up texts for the teacher to label
     prune: PruneSpec | None = None
     quantize: Literal["int4", "int8", "none"] | None = None  # of the embedding table
-    matmul: Literal["int4", "int8", "none"] | None = None  # None: int8, or none where the table is not quantised
+    # None: int8, or none where the table is not quantised
+    matmul: Literal["int4", "int8", "bf16", "none"] | None = None
     engine: Literal["onnx", "litert", "openvino", "fastest"] | None = None  # what runs it; None: onnx
     size: str | None = None
     download: str | None = None

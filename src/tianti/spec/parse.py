@@ -49,7 +49,7 @@ def load_spec(path: Path) -> LadderSpec:
 def parse_spec(content: str, origin: str = "ladder.yaml") -> LadderSpec:
     """Check the text of a ladder.yaml; `origin` names it in errors."""
     try:
-        tree = yaml.safe_load(content)
+        tree = read_yaml(content)
     except yaml.YAMLError as error:
         raise SpecError(f"{origin} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
@@ -57,10 +57,22 @@ def parse_spec(content: str, origin: str = "ladder.yaml") -> LadderSpec:
     _check_keys(tree, LadderSpec, "")
     try:
         spec = msgspec.convert(_with_consequences(_with_preset(tree)), LadderSpec)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise SpecError(f"{origin}: {error}") from error
     check_values(spec)
     return spec
+
+
+def read_yaml(content: str) -> Any:  # noqa: ANN401
+    """What a text of YAML says.
+
+    Raises:
+        yaml.YAMLError: it is none, or names a date or a number that is none; the library has other errors for those.
+    """
+    try:
+        return yaml.safe_load(content)
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise yaml.YAMLError(str(error)) from error
 
 
 def _with_consequences(tree: dict[str, Any]) -> dict[str, Any]:

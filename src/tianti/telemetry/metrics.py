@@ -6,6 +6,7 @@ Invariant: showing never changes a number, and may run in any thread while other
 
 import importlib.metadata
 import platform
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -23,6 +24,8 @@ with needs_extra("serve"):
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.registry import Collector
 
+# a version that is no number, over which the library stumbles
+_STRANGE = re.compile(rb"version=(?![0-9]{1,9}(\.[0-9]{1,9})*\s*(?:[;,]|\Z))").search
 _MOST = 64  # releases that are told of; the oldest that is not loaded any more makes room
 
 Value = TypeVar("Value")
@@ -74,7 +77,7 @@ class Metrics:
 
     def render(self, accept: bytes = b"") -> tuple[bytes, bytes]:
         """The body and its content type: OpenMetrics where that is asked for. Milliseconds: not for an event loop."""
-        encode, media_type = choose_encoder(accept.decode("latin-1"))
+        encode, media_type = choose_encoder("" if _STRANGE(accept) else accept.decode("latin-1"))
         return encode(self._registry), media_type.encode()
 
     def close(self) -> None:

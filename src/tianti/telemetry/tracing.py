@@ -12,6 +12,7 @@ Invariants: no text and no label is in any span, and no message of an error, whi
 upward, no baggage of the program's; a failure to export loses spans, never a request.
 """
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,12 @@ with needs_extra("otel"):
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _W3C = TraceContextTextMapPropagator()
-_HEADERS = (b"traceparent", b"tracestate")
+_PARENT, _STATE = b"traceparent", b"tracestate"
+_MEMBER = re.compile(  # W3C Trace Context, 3.3.1.3
+    rb"[ \t]*(?P<key>[a-z0-9][a-z0-9_\-*/@]{0,255})="
+    rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e][ \t]*"
+)
+_MEMBERS = 32
 
 
 class Tracing:
@@ -63,10 +69,18 @@ class Tracing:
             route: the path's pattern, not the path.
             headers: with lower-case names.
         """
-        carrier = {name.decode(): headers[name].decode("latin-1") for name in _HEADERS if name in headers}
+        kept = (_PARENT, _STATE) if _is_state(headers.get(_STATE, b"")) else (_PARENT,)
+        carrier = {name.decode(): headers[name].decode("latin-1") for name in kept if name in headers}
         attributes = {"http.request.method": method, "http.route": route}
         with _traced(self._tracer, f"{method} {route}", SpanKind.SERVER, attributes, _W3C.extract(carrier)) as span:
             yield lambda status: _set_status(span, status)
+
+
+def _is_state(said: bytes) -> bool:
+    """Is it as W3C has it? OpenTelemetry would write what is not into the log, as often as a stranger sends it."""
+    members = [_MEMBER.fullmatch(member) for member in said.split(b",") if member.strip()]
+    keys = {member["key"] for member in members if member is not None}
+    return len(keys) == len(members) <= _MEMBERS
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from tianti.store import canonical_json, write_atomic
 
 MODEL, TOKENIZER, ARCHITECTURE, PARITY = "model.onnx", "tokenizer.json", "architecture.txt", "parity.json"
 ENGINE = "engine.json"
-FILES: dict[Engine, str] = {"onnx": MODEL, "openvino": MODEL, "litert": "model.tflite"}
+FILES: dict[Engine, str] = {"onnx": MODEL, "openvino": MODEL, "openvino-bf16": MODEL, "litert": "model.tflite"}
 _EXAMPLES = 8
 _PARITY_ROWS = 300
 _ENCODER_EXAMPLES = ("two texts that an encoder is traced with, of which this is the longer", "the shorter")
@@ -145,10 +145,13 @@ def _is_float(tier: Tier, spec: LadderSpec) -> bool:
     if tier is Tier.CLOUD:
         return False
     student = spec.student_of(tier)
-    return (student.quantize, _matmul_of(student)) == ("none", "none")
+    return student.matmul != "bf16" and (student.quantize, _matmul_of(student)) == ("none", "none")
 
 
 def _matmul_of(student: StudentSpec) -> Quantization:
+    """As the file holds them: bfloat16 is the engine's business."""
+    if student.matmul == "bf16":
+        return "none"
     return student.matmul or ("none" if student.quantize == "none" else "int8")
 
 

@@ -1,0 +1,1 @@
+"""Input from strangers, made up: shared by these tests (seconds) and `benchmarks.fuzz` (minutes)."""
