@@ -1,7 +1,7 @@
 """How much of the in-process limit each server gives, for each model and concurrency.
 
     python -m benchmarks.serving.install DIR
-    python -m benchmarks.serving --peers DIR [--models small,encoder] [--only tianti,fastapi] [--seconds 3] [--smoke]
+    python -m benchmarks.serving --peers DIR [--models small,encoder] [--only tianti,fastapi] [--seconds 1.5] [--smoke]
 
 One server process on one core, the load generator on another. Ratios are within this run: `of limit` by texts a second,
 `by CPU` by CPU time per text, which holds when another program takes a core away. Not here: overload
@@ -32,7 +32,7 @@ CONNECTIONS = (64, 8, 1)
 
 def main() -> None:
     known = [server.name for server in SERVERS]
-    options, servers = parse(parser_of("benchmarks.serving", [*NAMES, *BF16], known, 3.0))
+    options, servers = parse(parser_of("benchmarks.serving", [*NAMES, *BF16], known, 1.5))
     console.print(describe(options.peers), highlight=False)
     print_generator(options.seconds)
     for model in options.models:

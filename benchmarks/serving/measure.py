@@ -1,5 +1,6 @@
 """Measure one server with one model at several concurrencies, beside the in-process limit of the same minutes.
 
+Of both the best of some rounds counts: other work on the machine only ever takes away, and never from both alike.
 Invariant: a server whose answers are not those of the model gives no figures.
 """
 
@@ -17,6 +18,7 @@ from benchmarks.serving.process import LOAD_CORE, SERVER_CORE, Running, StartErr
 from benchmarks.serving.servers import Server, missing
 from benchmarks.serving.texts import make_texts
 
+ROUNDS = 3
 _CHECKED = 16
 
 
@@ -72,18 +74,23 @@ def _best(limits: Sequence[Limit]) -> Limit:
 def measure_server(
     model: str, server: Server, peers: Path, connections: Sequence[int], seconds: float
 ) -> Iterator[Cell]:
-    """One cell for each concurrency, of one process of the server."""
+    """One cell for each concurrency, of one process of the server: the best of `ROUNDS`."""
     texts = make_texts()
     requests = server.requests(model, texts)
     with Running(server, model, requests[0], peers) as running:
         check_answers(model, texts, requests, running)
-        for count in connections:
-            job = Job(address=running.address, requests=requests, connections=count, seconds=seconds)
-            job.warm_up_s = min(0.5, seconds)
-            before = running.cpu_s()
-            load = generate(job, LOAD_CORE)
-            cpu_us = (running.cpu_s() - before) / max(load.answers, 1) * 1e6
-            yield Cell(server, count, load, cpu_us, running.pss_bytes())
+        rounds = [[_measure(server, running, requests, count, seconds) for count in connections] for _ in range(ROUNDS)]
+    for cells in zip(*rounds, strict=True):
+        yield max(cells, key=lambda cell: cell.load.per_second)
+
+
+def _measure(server: Server, running: Running, requests: Sequence[bytes], count: int, seconds: float) -> Cell:
+    job = Job(address=running.address, requests=requests, connections=count, seconds=seconds)
+    job.warm_up_s = min(0.5, seconds)
+    before = running.cpu_s()
+    load = generate(job, LOAD_CORE)
+    cpu_us = (running.cpu_s() - before) / max(load.answers, 1) * 1e6
+    return Cell(server, count, load, cpu_us, running.pss_bytes())
 
 
 def check_answers(model: str, texts: Sequence[str], requests: Sequence[bytes], running: Running) -> None:

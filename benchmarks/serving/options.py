@@ -17,7 +17,7 @@ def parser_of(command: str, models: Sequence[str], only: Sequence[str], seconds:
     parser.add_argument("--models", type=_names(names), default=models, help=f"of {', '.join(names)}")
     known = tuple(dict.fromkeys(server.name for server in SERVERS))
     parser.add_argument("--only", type=_names(known), default=only, help=f"of {', '.join(known)}")
-    parser.add_argument("--seconds", type=float, default=seconds, help="for each figure")
+    parser.add_argument("--seconds", type=float, default=seconds, help="for each round of each figure")
     parser.add_argument("--smoke", action="store_true", help="tenths of a second and the small model: does it run?")
     return parser
 

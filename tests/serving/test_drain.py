@@ -28,6 +28,7 @@ from tianti.spec import Tier
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP, to fill the backlog")
 IN_FLIGHT, BACKLOG, ROUNDS = 32, 128, 3
+ENDS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 _BODY = b'{"text": "lamp", "deadline_ms": 60000}'
 _REQUEST = b"POST /v1/predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
 
@@ -71,7 +72,7 @@ def test_all_who_had_connected_are_answered(slow: Release, round_: int) -> None:
         time.sleep(0.02 * round_)  # here none has been read, there some have been answered
         os.kill(node.process.pid, signal.SIGSTOP)
         waiting = [connect(node.address) for _ in range(BACKLOG)]  # the node has not accepted them
-        os.kill(node.process.pid, signal.SIGTERM)
+        os.kill(node.process.pid, ENDS[round_ % len(ENDS)])
         os.kill(node.process.pid, signal.SIGCONT)
         assert statuses([*under_way, *waiting]) == ["200"] * (IN_FLIGHT + BACKLOG)
         assert read(idle) == b""  # who asked nothing is let go

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ _BACKLOG = 2048
 
 
 def serve(settings: Settings, on_ready: Callable[[str], object] = lambda _url: None) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is under way and return.
+    """Serve until SIGINT, SIGTERM or SIGHUP, then finish what is under way and return.
 
     With `settings.workers` above 1, processes are started for it: a program of your own calls this below
     `if __name__ == "__main__":`, as `multiprocessing` has it.
@@ -95,7 +96,7 @@ def check_access(settings: Settings) -> Access | None:
 
 
 class NodeServer(uvicorn.Server):
-    """uvicorn with a port of ours, a call when it answers, and an orderly end on SIGINT and SIGTERM."""
+    """uvicorn with a port of ours, a call when it answers, and an orderly end on a signal."""
 
     def __init__(self, site: Site, opened: socket.socket, on_ready: Callable[[str], object]) -> None:
         tls = site.settings.tls
@@ -214,8 +215,11 @@ class NodeServer(uvicorn.Server):
 
 @contextmanager
 def on_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """While the block runs, SIGINT and SIGTERM call this. For a main thread."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    """While the block runs, SIGINT, SIGTERM and SIGHUP, unless it is ignored (nohup), call this. For a main thread."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # a terminal was closed
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
