@@ -158,8 +158,10 @@ async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, b
                 release = re.search(rb'"release":"(\w+)"', body)
                 await behave(writer, Asked(path, release[1].decode() if release else ""))
             await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-        pass  # a cancelled handler would be reported as an error by asyncio.streams of Python 3.11
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    except asyncio.CancelledError:  # passed on, asyncio.streams of Python 3.11 would report it as an error
+        writer.transport.abort()  # what nobody reads any more would keep it open
     finally:
         writer.close()
 
