@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tianti.errors import IntegrityError
+from tianti.errors import IntegrityError, MissingExtraError
 from tianti.package.packed import FRAME_BYTES, _zstd, pack, unpack
-from tianti.package.patch import WORTH_IT, Codec, Patch, apply_patch, make_patch
+from tianti.package.patch import WORTH_IT, Codec, apply_patch, make_patch
 
-pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+pytest.importorskip(ZSTD)
 
 OLD = random.Random(1).randbytes(3000)
 NUDGED = bytes((byte + (index % 4 == 0)) % 256 for index, byte in enumerate(OLD))
@@ -78,6 +80,12 @@ def test_files_of_several_frames_reach_back_over_all_of_the_old_one() -> None:
     assert apply_patch("pfx", old, patch, len(new)) == new
     nudged = (np.frombuffer(old, np.uint8) + np.uint8(1)).tobytes()
     assert apply_patch("sub", old, _patch(old, nudged, "sub"), len(old)) == nudged
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, ZSTD, None)
+    with pytest.raises(MissingExtraError, match=r"tianti\[update\]"):
+        make_patch(OLD, NUDGED)
 
 
 def test_what_is_packed_without_prefix_is_plain_zstd() -> None:
@@ -173,7 +181,7 @@ _MEASURE = """
     _zstd()
     before = peak()
     try:
-        apply_patch(sys.argv[1], content, patch, size)
+        _zstd().decompress(patch) if sys.argv[1] == "plain" else apply_patch(sys.argv[1], content, patch, size)
     except IntegrityError:
         assert sys.argv[5] == "refused"
     else:
@@ -183,21 +191,26 @@ _MEASURE = """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_stays_within_old_and_new_and_10_mb(tmp_path: Any) -> None:
+def test_memory_stays_within_old_and_new_and_10_mb(tmp_path: Path) -> None:
     old = random.Random(4).randbytes(9_000_000)
     new = (np.frombuffer(old, np.uint8) + np.uint8(1)).tobytes()
-    cases: list[tuple[Patch, int, str]] = [
-        (Patch("sub", _patch(old, new, "sub")), len(new), "applied"),
-        (Patch("pfx", _patch(old, b"first" + old, "pfx")), len(old) + 5, "applied"),
-        (Patch("sub", _bombs()["says nothing"]), len(old), "refused"),
-        (Patch("pfx", _bombs()["wants a wide window"]), len(old), "refused"),
-        (Patch("pfx", _bombs()["many frames"]), len(old), "refused"),
+    bombs = _bombs()
+    cases: list[tuple[str, bytes, int, str]] = [
+        ("sub", _patch(old, new, "sub"), len(new), "applied"),
+        ("pfx", _patch(old, b"first" + old, "pfx"), len(old) + 5, "applied"),
+        ("sub", bombs["says nothing"], len(old), "refused"),
+        ("pfx", bombs["wants a wide window"], len(old), "refused"),
+        ("pfx", bombs["many frames"], len(old), "refused"),
     ]
     (tmp_path / "old").write_bytes(old)
-    for patch, size, end in cases:
-        (tmp_path / "patch").write_bytes(patch.content)
-        argv = [sys.executable, "-c", textwrap.dedent(_MEASURE), patch.codec, tmp_path / "old", str(size)]
-        said = subprocess.run([*argv, tmp_path / "patch", end], check=True, capture_output=True).stdout
-        assert int(said) < len(old) + size + 10_000_000
-        if end == "applied":  # the control: what it must take shows
-            assert int(said) > size
+    for codec, patch, size, end in cases:
+        assert _taken(tmp_path, codec, patch, size, end) < len(old) + size + 10_000_000
+    control = _taken(tmp_path, "plain", bombs["says nothing"], len(old), "applied")
+    assert control > 2 * len(old) + 10_000_000
+
+
+def _taken(folder: Path, codec: str, patch: bytes, size: int, end: str) -> int:
+    """Bytes by which a process grew that holds the old file and applies a patch."""
+    (folder / "patch").write_bytes(patch)
+    argv = [sys.executable, "-c", textwrap.dedent(_MEASURE), codec, folder / "old", str(size), folder / "patch", end]
+    return int(subprocess.run(argv, check=True, capture_output=True).stdout)

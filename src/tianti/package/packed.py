@@ -89,7 +89,7 @@ def _unusable(why: str) -> IntegrityError:
 def _zstd() -> ModuleType:
     with needs_extra("update"):
         if sys.version_info >= (3, 14):
-            from compression import zstd
+            import compression.zstd as zstd
         else:
-            from backports import zstd
+            import backports.zstd as zstd
     return zstd
