@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("tuf", reason="the development group is not installed")
 
+from securesystemslib.signer import Signature, Signer
+
 from tests.release.publisher import NOW_S, client_of, first, make_shipment, make_signers, ship_and_roll, statement
 from tianti.errors import UsageError
 from tianti.release.edits import add_shipment, rotate_delegated, rotate_root, set_floors, set_rollout
@@ -79,6 +81,25 @@ def test_a_stolen_rollout_key_is_replaced(tmp_path: Path) -> None:
     assert client.see()["release"] == shipment.release
     with pytest.raises(UsageError, match="rollout: expected 1 signatures by its keys, got 0"):
         set_rollout(after, statement(shipment, ppm=1), SIGNERS, NOW_S)
+
+
+def test_a_signer_that_fails_and_a_number_that_is_not_whole_are_said() -> None:
+    repository, shipment, _ = first(SIGNERS)
+    with pytest.raises(UsageError, match="rollout: expected a signature"):
+        set_rollout(repository, {**statement(shipment), "share": 0.5}, SIGNERS, NOW_S)
+
+    class Broken(Signer):
+        public_key = SIGNERS["rollout"][0].public_key
+
+        @classmethod
+        def from_priv_key_uri(cls, *_: object) -> Signer:
+            raise NotImplementedError
+
+        def sign(self, payload: bytes) -> Signature:
+            raise ConnectionError("the machine with the key is out")
+
+    with pytest.raises(UsageError, match="the machine with the key is out"):
+        renew(repository, "rollout", {"rollout": [Broken()]}, NOW_S)
 
 
 def test_a_publish_that_does_not_follow_is_refused(tmp_path: Path) -> None:

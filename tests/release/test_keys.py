@@ -90,3 +90,5 @@ def test_a_key_that_never_leaves_its_machine_signs_too(folder: Path, monkeypatch
     signer.public_key.verify_signature(signer.sign(b"text"), b"text")
     with pytest.raises(UsageError, match="expected its public key"):
         load_signer("testkms:a/b")
+    with pytest.raises(UsageError, match="expected the library of this URI"):
+        load_signer("awskms:alias/a", public_key=kept.public_key)

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("tuf", reason="the development group is not installed")
 
-from tuf.api.exceptions import BadVersionNumberError, ExpiredMetadataError, RepositoryError
+from tuf.api.exceptions import BadVersionNumberError, DownloadError, ExpiredMetadataError, RepositoryError
 
 from tests.release.publisher import NOW_S, client_of, first, make_shipment, make_signers, ship_and_roll, statement
 from tianti.errors import IntegrityError, UsageError
@@ -90,6 +90,23 @@ def test_after_a_crash_at_any_write_the_old_is_seen_and_publishing_goes_on(
         else:
             break
     assert writes == 2 + 1 + 3 + 1 + 1 + 1  # blobs, shipment, targets models rollout, snapshot, timestamp, root
+
+
+@pytest.mark.parametrize("name", ["timestamp", "2.root"])
+def test_in_another_order_a_client_is_refused(tmp_path: Path, name: str) -> None:
+    """The control of the test above: what goes last may not go first."""
+    repository, shipment, blobs = first(SIGNERS)
+    publish(tmp_path / "repo", repository, [shipment], blobs)
+    fresh = make_signers()["timestamp"]
+    both = {**SIGNERS, "timestamp": [*SIGNERS["timestamp"], *fresh]}
+    after = renew(repository, "rollout", SIGNERS, NOW_S)
+    after = rotate_root(after, {"timestamp": [fresh[0].public_key]}, both, NOW_S)
+    early = to_bytes(after.timestamp if name == "timestamp" else after.root)
+    write_atomic(tmp_path / "repo/metadata" / f"{name}.json", early)
+    with pytest.raises((DownloadError, RepositoryError)):
+        client_of(tmp_path / "repo", tmp_path / "device", repository).see()
+    publish(tmp_path / "repo", after)
+    assert client_of(tmp_path / "repo", tmp_path / "again", repository).see()["release"] == shipment.release
 
 
 def test_a_root_that_was_rotated_three_times_is_followed(tmp_path: Path) -> None:

@@ -67,13 +67,13 @@ def read_repository(folder: Path, trusted_root: bytes) -> Repository:
         roots = _read_roots(folder, _decoded(trusted_root, "root"))
         root = roots[-1]
         timestamp = _decoded(_read(folder / _name("timestamp", 0)), "timestamp")
-        root.verify_delegate("timestamp", timestamp)
+        _trust(root, "timestamp", timestamp)
         snapshot = _read_named(folder, "snapshot", timestamp.signed.snapshot_meta)
-        root.verify_delegate("snapshot", snapshot)
+        _trust(root, "snapshot", snapshot)
         named = {role: _read_named(folder, role, snapshot.signed.meta[f"{role}.json"]) for role in NAMED}
-        root.verify_delegate("targets", named["targets"])
+        _trust(root, "targets", named["targets"])
         for role in NAMED[1:]:
-            named["targets"].verify_delegate(role, named[role])
+            _trust(named["targets"], role, named[role])
     except (RepositoryError, DeserializationError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"{folder}: expected metadata by its keys, got another: {error}; restore a copy"
@@ -85,8 +85,8 @@ def _read_roots(folder: Path, trusted: "Metadata[Any]") -> "list[Metadata[Any]]"
     roots = [trusted]
     while (path := folder / _name("root", roots[-1].signed.version + 1)).is_file():
         root = _decoded(_read(path), "root")
-        roots[-1].verify_delegate("root", root)
-        root.verify_delegate("root", root)
+        _trust(roots[-1], "root", root)
+        _trust(root, "root", root)
         if root.signed.version != roots[-1].signed.version + 1:
             raise ValueError(f"{path.name} has version {root.signed.version}")
         roots.append(root)
@@ -100,6 +100,10 @@ def _read_named(folder: Path, role: str, meta: "MetaFile") -> "Metadata[Any]":
     if metadata.signed.version != meta.version:
         raise ValueError(f"{role} has version {metadata.signed.version}")
     return metadata
+
+
+def _trust(delegator: "Metadata[Any]", role: str, metadata: "Metadata[Any]") -> None:
+    delegator.signed.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
 
 
 def _decoded(content: bytes, kind: str) -> "Metadata[Any]":

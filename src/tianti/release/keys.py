@@ -59,16 +59,21 @@ def load_signer(source: str, passphrase: str | None = None, public_key: "Key | N
     """What signs: a PEM file with its passphrase, or securesystemslib's URI (`gcpkms:`, `awskms:`) with its public key.
 
     Raises:
-        UsageError: the file cannot be read, is no Ed25519 key or has another passphrase; a URI comes without its key.
+        UsageError: the file cannot be read, is no Ed25519 key or has another passphrase; a URI comes without its public
+            key, or needs a library that is not installed.
         MissingExtraError: cryptography or securesystemslib is not installed.
     """
     with needs_extra("update"):
+        from securesystemslib.exceptions import UnsupportedLibraryError
         from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, Signer
     if source.partition(":")[0] not in SIGNER_FOR_URI_SCHEME:
         return _from_file(Path(source), passphrase)
     if public_key is None:
         raise UsageError(f"{source}: expected its public key as well, got none; give the one that the repository names")
-    return Signer.from_priv_key_uri(source, public_key)
+    try:
+        return Signer.from_priv_key_uri(source, public_key)
+    except UnsupportedLibraryError as error:
+        raise UsageError(f"{source}: expected the library of this URI, got none: {error}; install it") from error
 
 
 def _file(folder: Path, role: str, number: int) -> Path:

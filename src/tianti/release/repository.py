@@ -146,17 +146,25 @@ def sign(repository: Repository, role: str, signed: Any, signers: Signers, now_s
     """A copy of what a role says, with another expiry, signed by all of its signers.
 
     Raises:
-        UsageError: the signatures are too few.
+        UsageError: the signatures are too few, a signer fails, or what is to be signed has no canonical JSON.
     """
     with needs_extra("update"):
+        from tuf.api.exceptions import UnsignedMetadataError
         from tuf.api.metadata import Metadata
+        from tuf.api.serialization import SerializationError
     signed = copy.deepcopy(signed)
     signed.expires = datetime.fromtimestamp(now_s + LIFE_S[role], UTC)
     if role == "timestamp":
         signed.unrecognized_fields["custom"] = {"issued": now_s}
     metadata = Metadata(signed)
-    for signer in signers.get(role, ()):
-        metadata.sign(signer, append=True)
+    try:
+        for signer in signers.get(role, ()):
+            metadata.sign(signer, append=True)
+    except (UnsignedMetadataError, SerializationError) as error:
+        cause = error.__cause__ or error
+        raise UsageError(
+            f"{role}: expected a signature, got {cause}; whole numbers only, and a signer at work"
+        ) from error
     demand(repository.delegator(role), role, metadata)
     return metadata
 
