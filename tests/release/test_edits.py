@@ -11,7 +11,8 @@ from securesystemslib.signer import Signature, Signer
 from tests.release.publisher import NOW_S, client_of, first, make_shipment, make_signers, ship_and_roll, statement
 from tianti.errors import UsageError
 from tianti.release.edits import add_shipment, rotate_delegated, rotate_root, set_floors, set_rollout
-from tianti.release.folder import publish, read_repository
+from tianti.release.folder import publish
+from tianti.release.reading import read_repository
 from tianti.release.repository import LIFE_S, create, renew, seal, to_bytes
 
 SIGNERS = make_signers()

@@ -1,5 +1,6 @@
 """What is published, python-tuf's own client takes: the old or the new, and nothing that was touched."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 from tuf.api.exceptions import BadVersionNumberError, DownloadError, ExpiredMetadataError, RepositoryError
 
 from tests.release.publisher import NOW_S, client_of, first, make_shipment, make_signers, ship_and_roll, statement
+from tests.tiny_release import make_release
 from tianti.errors import IntegrityError, UsageError
-from tianti.package import decode_shipment
+from tianti.package import decode_shipment, read_release, ship, verify_release
 from tianti.release import folder as folder_module
-from tianti.release.edits import rotate_root, set_floors, set_rollout
-from tianti.release.folder import publish, read_repository
+from tianti.release.edits import add_shipment, rotate_root, set_floors, set_rollout
+from tianti.release.folder import publish, whole_blobs
+from tianti.release.reading import read_repository
 from tianti.release.repository import LIFE_S, create, renew, seal, to_bytes
 from tianti.store import write_atomic
 
@@ -40,6 +43,20 @@ def test_a_first_install_an_update_and_a_changed_rollout(tmp_path: Path) -> None
     written = publish(tmp_path / "repo", back)
     assert written == ["metadata/4.rollout.json", "metadata/4.snapshot.json", "metadata/timestamp.json"]
     assert client.see()["release"] == shipment.release  # an older release, under newer metadata
+
+
+def test_a_release_comes_out_as_it_went_in(tmp_path: Path) -> None:
+    release = make_release(tmp_path / "release")
+    shipment = ship(release, counter=1, min_runtime="0.1.0")
+    repository = seal(add_shipment(create(SIGNERS, NOW_S), shipment, SIGNERS, NOW_S), SIGNERS, NOW_S)
+    publish(tmp_path / "repo", repository, [shipment], whole_blobs(release.folder, shipment))
+    for name, file in shipment.files.items():
+        (tmp_path / "device" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tmp_path / "repo/blobs" / file.sha256[:2] / file.sha256, tmp_path / "device" / name)
+    verify_release(read_release(tmp_path / "device"))
+    (release.folder / "packages/device/tokenizer.json").write_text("{}")
+    with pytest.raises(IntegrityError, match="expected sha256"):
+        list(whole_blobs(release.folder, shipment))
 
 
 def test_publishing_again_writes_nothing(tmp_path: Path) -> None:
