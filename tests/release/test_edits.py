@@ -115,6 +115,17 @@ def test_a_publish_that_does_not_follow_is_refused(tmp_path: Path) -> None:
     publish(tmp_path, renew(read_repository(tmp_path, to_bytes(repository.root)), "timestamp", SIGNERS, NOW_S + 2))
 
 
+def test_what_is_not_sealed_is_not_published(tmp_path: Path) -> None:
+    repository, shipment, blobs = first(SIGNERS)
+    for edited in (
+        set_floors(repository, {"demo": 1}, [], SIGNERS, NOW_S),
+        renew(repository, "snapshot", SIGNERS, NOW_S),
+    ):
+        with pytest.raises(UsageError, match="`seal` it first"):
+            publish(tmp_path, edited, [shipment], blobs)
+    publish(tmp_path, seal(edited, SIGNERS, NOW_S), [shipment], blobs)
+
+
 def test_roots_are_published_one_by_one(tmp_path: Path) -> None:
     repository = create(SIGNERS, NOW_S)
     publish(tmp_path, repository)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tianti.errors import IntegrityError, UsageError
 from tianti.package import Shipment, shipment_path
 from tianti.release.reading import decoded, metadata_path, read_file
-from tianti.release.repository import NAMED, Repository, to_bytes
+from tianti.release.repository import NAMED, Repository, is_sealed, to_bytes
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
 
@@ -51,11 +51,14 @@ def publish(
     `shipments` and `blobs` are the new ones; blobs may be made one by one, as they are taken.
 
     Raises:
-        UsageError: somebody published since `repository` was read, or a shipment or a blob is neither there nor given.
+        UsageError: it is not sealed, somebody published since `repository` was read, or a shipment or a blob is neither
+            there nor given.
         StoreError: the folder cannot be written; do it again.
     """
     from filelock import FileLock
 
+    if not is_sealed(repository):
+        raise UsageError("expected a repository whose timestamp names every edit, got one with more; `seal` it first")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with FileLock(folder / ".lock"):

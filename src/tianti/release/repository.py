@@ -112,6 +112,13 @@ def seal(repository: Repository, signers: Signers, now_s: int) -> Repository:
     return edit(after, "timestamp", signers, now_s, lambda signed: setattr(signed, "snapshot_meta", named), always=True)
 
 
+def is_sealed(repository: Repository) -> bool:
+    """Whether the snapshot and the timestamp name what every role says now."""
+    meta = {f"{role}.json": _meta(getattr(repository, role)) for role in NAMED}
+    snapshot, timestamp = repository.snapshot.signed, repository.timestamp.signed
+    return snapshot.meta == meta and timestamp.snapshot_meta == _meta(repository.snapshot)
+
+
 def to_bytes(metadata: "Metadata[Any]") -> bytes:
     """The one text of a role's metadata."""
     with needs_extra("update"):
