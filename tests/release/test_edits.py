@@ -9,7 +9,7 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 from securesystemslib.signer import Signature, Signer
 
 from tests.release.publisher import NOW_S, client_of, first, make_shipment, make_signers, ship_and_roll, statement
-from tianti.errors import UsageError
+from tianti.errors import IntegrityError, UsageError
 from tianti.release.edits import add_shipment, rotate_delegated, rotate_root, set_floors, set_rollout
 from tianti.release.folder import publish
 from tianti.release.reading import read_repository
@@ -69,6 +69,25 @@ def test_a_new_root_is_signed_by_the_old_keys_and_by_the_new() -> None:
             rotate_root(repository, keys, {**SIGNERS, "root": signers}, NOW_S)
     two = [*SIGNERS["root"][:2], *fresh["root"][:2]]  # the third of each may be lost
     assert rotate_root(repository, keys, {**SIGNERS, "root": two}, NOW_S).root.signed.version == 2
+
+
+@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
+def test_one_key_is_replaced(tmp_path: Path, role: str) -> None:
+    repository, shipment, blobs = first(SIGNERS)
+    publish(tmp_path / "repo", repository, [shipment], blobs)
+    fresh = make_signers()[role]
+    both = {**SIGNERS, role: [*SIGNERS[role], *fresh]}
+    publish(tmp_path / "repo", rotate_root(repository, {role: [fresh[0].public_key]}, both, NOW_S))
+    assert client_of(tmp_path / "repo", tmp_path / "device", repository).see()["release"] == shipment.release
+
+
+def test_a_signed_file_in_anothers_place_is_refused(tmp_path: Path) -> None:
+    repository, shipment, blobs = first(SIGNERS)
+    publish(tmp_path, repository, [shipment], blobs)
+    mixed = renew(create(SIGNERS, NOW_S), "rollout", SIGNERS, NOW_S)  # the right keys and version, another content
+    (tmp_path / "metadata/2.rollout.json").write_bytes(to_bytes(mixed.rollout))
+    with pytest.raises(IntegrityError, match="expected metadata by its keys"):
+        read_repository(tmp_path, to_bytes(repository.root))
 
 
 def test_a_stolen_rollout_key_is_replaced(tmp_path: Path) -> None:
