@@ -20,6 +20,7 @@ from tianti.package.release import (
     verify_release,
     write_release,
 )
+from tianti.package.shipment import Shipment, decode_shipment, ship, shipment_path
 
 __all__ = [
     "MODEL_FILES",
@@ -29,11 +30,15 @@ __all__ = [
     "ModelPackage",
     "Release",
     "ReleaseRecord",
+    "Shipment",
     "bind",
     "check_binding",
+    "decode_shipment",
     "find_release",
     "read_package",
     "read_release",
+    "ship",
+    "shipment_path",
     "verify_package",
     "verify_release",
     "write_package",

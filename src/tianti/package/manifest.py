@@ -181,10 +181,15 @@ def read_package(folder: Path) -> ModelPackage:
             f"{folder}: the manifest does not name {', '.join(sorted(lacking))}; fetch the package again"
         )
     for file in manifest.files:
-        path = PurePosixPath(file)
-        if path.is_absolute() or ".." in path.parts or set(file) & {"\\", ":"}:
+        if leaves_folder(file):
             raise PackageError(f"{folder}: the manifest names {file!r}, which is outside the package")
     return ModelPackage(folder=folder, manifest=manifest, id=sha256_bytes(content))
+
+
+def leaves_folder(file: str) -> bool:
+    """Whether a path that a record names would leave the folder that it is below, on any system."""
+    path = PurePosixPath(file)
+    return path.is_absolute() or ".." in path.parts or bool(set(file) & {"\\", ":"})
 
 
 def decode_record(content: bytes, kind: type[T], path: Path) -> T:

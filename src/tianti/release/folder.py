@@ -1,0 +1,130 @@
+"""A repository's folder: static files that any web server can hand out.
+
+    metadata/{N.root,N.snapshot,N.targets,N.models,N.rollout,timestamp}.json
+    targets/models/<product>/<sha256>.<release>.json   blobs/<ab>/<sha256>   blobs/patch/<new>/<old>.<codec>
+
+Not here: what the metadata says (`repository`), reading it again (`reading`).
+Invariants: a file is written before the one that names it, and the timestamp makes all of it visible at once; so a
+reader sees the repository of before or of after, and a publish that was cut off can be done again. A new root comes
+last of all: what it accepts is there already.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tianti.errors import IntegrityError, UsageError
+from tianti.package import Shipment, shipment_path
+from tianti.release.reading import decoded, metadata_path, read_file
+from tianti.release.repository import NAMED, Repository, is_sealed, to_bytes
+from tianti.store import canonical_json, sha256_bytes, write_atomic
+
+
+class Blob(NamedTuple):
+    """A file that a shipment names: `path` is below blobs/, as `ab/<sha256>` or `patch/<new>/<old>.<codec>`."""
+
+    path: str
+    content: bytes
+
+
+def whole_blobs(release: Path, shipment: Shipment) -> Iterator[Blob]:
+    """The blobs of a release's folder, each file as it is, one by one.
+
+    Raises:
+        IntegrityError: a file is not the one that the shipment names.
+        StoreError: a file cannot be read.
+    """
+    for name, file in shipment.files.items():
+        content = read_file(release / name)
+        if (found := sha256_bytes(content)) != file.sha256:
+            raise IntegrityError(
+                f"{release / name}: expected sha256 {file.sha256}, got {found}; fetch the release again"
+            )
+        yield Blob(f"{file.sha256[:2]}/{file.sha256}", content)
+
+
+def publish(
+    folder: Path, repository: Repository, shipments: Iterable[Shipment] = (), blobs: Iterable[Blob] = ()
+) -> list[str]:
+    """Write what the folder does not have yet; returns the files written, in order.
+
+    `shipments` and `blobs` are the new ones; blobs may be made one by one, as they are taken.
+
+    Raises:
+        UsageError: it is not sealed, somebody published since `repository` was read, or a shipment or a blob is neither
+            there nor given.
+        StoreError: the folder cannot be written; do it again.
+    """
+    from filelock import FileLock
+
+    if not is_sealed(repository):
+        raise UsageError("expected a repository whose timestamp names every edit, got one with more; `seal` it first")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with FileLock(folder / ".lock"):
+        _check_next(folder, repository)
+        for path, content in _in_order(folder, repository, shipments, blobs):
+            if not _holds(folder / path, content):
+                write_atomic(folder / path, content)
+                written.append(path)
+    return written
+
+
+def _in_order(
+    folder: Path, repository: Repository, shipments: Iterable[Shipment], blobs: Iterable[Blob]
+) -> Iterator[tuple[str, bytes]]:
+    for blob in blobs:
+        yield f"blobs/{blob.path}", blob.content
+    shipped = {shipment_path(shipment.product, shipment.release): shipment for shipment in shipments}
+    for path, target in repository.models.signed.targets.items():
+        place = _target_place(path, target.hashes["sha256"])
+        if path in shipped:
+            _check_blobs(folder, shipped[path])
+            content = canonical_json(shipped[path])
+            if sha256_bytes(content) != target.hashes["sha256"]:
+                raise UsageError(f"{path}: expected the shipment that was added, got another; add this one first")
+            yield place, content
+        elif not (folder / place).is_file():
+            raise UsageError(f"{folder}: expected {place} or its shipment, got neither; give the shipment")
+    for role in (*NAMED, "snapshot", "timestamp"):
+        metadata = getattr(repository, role)
+        yield metadata_path(role, metadata.signed.version), to_bytes(metadata)
+    for root in repository.roots:
+        yield metadata_path("root", root.signed.version), to_bytes(root)
+
+
+def _check_blobs(folder: Path, shipment: Shipment) -> None:
+    names = {f"{file.sha256[:2]}/{file.sha256}" for file in shipment.files.values()}
+    names |= {f"patch/{new}/{patch.old}.{patch.codec}" for new, found in shipment.patches.items() for patch in found}
+    if lacking := sorted(name for name in names if not (folder / "blobs" / name).is_file()):
+        raise UsageError(
+            f"{folder}: expected blobs/{lacking[0]} and {len(lacking) - 1} more, got none; give these blobs"
+        )
+
+
+def _check_next(folder: Path, repository: Repository) -> None:
+    """A publish that does not follow from what is there would take another's back, and clients would refuse it."""
+    path = folder / metadata_path("timestamp", 0)
+    if not path.is_file():
+        return
+    there = decoded(read_file(path), "timestamp").signed.version
+    given = repository.timestamp.signed.version
+    stale = given < there or (given == there and not _holds(path, to_bytes(repository.timestamp)))
+    roots = [folder / metadata_path("root", root.signed.version) for root in repository.roots]
+    other = [p for p, r in zip(roots, repository.roots, strict=True) if p.is_file() and not _holds(p, to_bytes(r))]
+    next_root = folder / metadata_path("root", repository.root.signed.version + 1)
+    if stale or other or next_root.is_file():
+        raise UsageError(
+            f"{folder}: expected what follows from its timestamp {there}, got {given}; read it and edit again"
+        )
+    if sum(not p.is_file() for p in roots) > 1:
+        raise UsageError(f"{folder}: expected one new root at a time, got more; publish after each rotation")
+
+
+def _target_place(path: str, digest: str) -> str:
+    parent, _, name = path.rpartition("/")
+    return f"targets/{parent}/{digest}.{name}"
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and read_file(path) == content
