@@ -97,6 +97,12 @@ def test_two_sources_do_not_end_the_test_and_three_do(sources: int) -> None:
         assert judge(three, devices=10_000, since_s=0, now_s=1e6).step == end
 
 
+def test_a_third_source_must_say_the_same() -> None:
+    clean, failing = Count(1_000, 0), Count(1_000, 500)
+    assert judge({"a": failing, "b": failing, "c": Count(1, 0)}, devices=10_000, since_s=0, now_s=1e6).step == "hold"
+    assert judge({"a": clean, "b": clean, "c": Count(9, 1)}, devices=10_000, since_s=0, now_s=1e6).step == "hold"
+
+
 CLEAN = {str(source): Count(1_000, 0) for source in range(5)}
 FAILING = {str(source): Count(100, 50) for source in range(5)}
 
@@ -105,6 +111,11 @@ def test_an_advance_takes_its_time() -> None:
     assert judge(CLEAN, devices=10_000, since_s=0, now_s=3_599) == Verdict("hold", "1 s of 3600 s are left")
     assert judge(CLEAN, devices=10_000, since_s=0, now_s=3_600).step == "advance"
     assert judge(CLEAN, devices=10_000, since_s=0, now_s=-1e6).step == "hold"  # a clock that was set back
+
+
+def test_one_source_cannot_stop_an_advance() -> None:
+    told = CLEAN | {"liar": Count(MILLION, MILLION)}
+    assert judge(told, devices=10_000, since_s=0, now_s=1e6).step == "advance"
 
 
 def test_a_halt_takes_none() -> None:
