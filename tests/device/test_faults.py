@@ -70,7 +70,7 @@ def test_an_upstream_that_fails_is_degraded_and_never_certified(release: Release
 
 
 def test_control_an_answer_from_above_is_not_taken_for_one_from_here(release: Release) -> None:
-    with fault_server(HEALTHY) as url, load(release.folder, upstream=url, audits=0.0) as ladder:
+    with fault_server(HEALTHY) as url, load(release.folder, upstream=url, audits=0.0, deadline_ms=10_000) as ladder:
         answers = list(ask(ladder))
     assert all((answer.label, answer.tier) == (LABEL, Tier.CLOUD) for _, answer in answers)
     assert all(answer.decision.certified and not answer.decision.degraded for _, answer in answers)

@@ -1,4 +1,4 @@
-"""The formats that leave this machine: ModelPackage and Release. FORMAT.md beside this file specifies both."""
+"""The formats that leave this machine: ModelPackage, Release and Rollout. FORMAT.md beside this file specifies both."""
 
 from tianti.package.manifest import (
     MODEL_FILES,
@@ -20,19 +20,39 @@ from tianti.package.release import (
     verify_release,
     write_release,
 )
+from tianti.package.rollout import (
+    Decision,
+    Facts,
+    Installed,
+    Match,
+    Ring,
+    Rollout,
+    bucket,
+    decide,
+    decode_rollout,
+)
 from tianti.package.shipment import Shipment, decode_shipment, ship, shipment_path
 
 __all__ = [
     "MODEL_FILES",
+    "Decision",
     "Engine",
+    "Facts",
     "Golden",
+    "Installed",
     "Manifest",
+    "Match",
     "ModelPackage",
     "Release",
     "ReleaseRecord",
+    "Ring",
+    "Rollout",
     "Shipment",
     "bind",
+    "bucket",
     "check_binding",
+    "decide",
+    "decode_rollout",
     "decode_shipment",
     "find_release",
     "read_package",
