@@ -12,7 +12,7 @@ from scipy import stats
 
 from tianti.errors import PackageError, TiantiError, UsageError
 from tianti.package import (
-    Decision,
+    Choice,
     Facts,
     Installed,
     Match,
@@ -127,31 +127,31 @@ def test_a_bucket_by_remainder_would_not_be_even() -> None:
 @pytest.mark.parametrize(
     ("changes", "installed", "expected"),
     [
-        ({}, RUNS_OLD, Decision(NEW, "selected")),
-        ({}, None, Decision(NEW, "selected")),
-        ({}, Installed(NEW, 2), Decision(None, "runs it")),
-        ({}, Installed(OTHER, 3), Decision(None, "older than the installed")),
-        ({"force": True}, Installed(OTHER, 3), Decision(NEW, "selected")),
-        ({"force": True, "floor": 3}, Installed(OTHER, 3), Decision(None, "below the floor")),
-        ({"halt": True}, RUNS_OLD, Decision(None, "halted")),
-        ({"not_before_s": NOW}, RUNS_OLD, Decision(NEW, "selected")),
-        ({"not_before_s": NOW + 1}, RUNS_OLD, Decision(None, "too early")),
-        ({"activate_by_s": NOW}, RUNS_OLD, Decision(NEW, "selected")),
-        ({"activate_by_s": NOW - 1}, RUNS_OLD, Decision(None, "too late")),
-        ({"rings": ()}, RUNS_OLD, Decision(None, "no ring fits")),
-        ({"rings": (Ring(ppm=0),)}, RUNS_OLD, Decision(None, "not in the ring")),
-        ({"revoked": (NEW,)}, RUNS_OLD, Decision(None, "revoked")),
-        ({"revoked": (NEW,)}, Installed(NEW, 2), Decision(OLD, "previous")),
-        ({"revoked": (NEW,), "halt": True, "activate_by_s": 0}, Installed(NEW, 2), Decision(OLD, "previous")),
-        ({"revoked": (NEW, OLD)}, Installed(NEW, 2), Decision(None, "none is allowed")),
-        ({"revoked": (NEW,), "previous": None}, Installed(NEW, 2), Decision(None, "none is allowed")),
-        ({"revoked": (NEW,), "floor": 1}, Installed(NEW, 2), Decision(None, "none is allowed")),
-        ({"revoked": (NEW,), "floor": 1, "previous_counter": 1}, Installed(NEW, 2), Decision(OLD, "previous")),
-        ({"revoked": (OTHER,)}, Installed(OTHER, 2), Decision(NEW, "selected")),
-        ({"rings": ()}, None, Decision(OLD, "previous")),
+        ({}, RUNS_OLD, Choice(NEW, "selected")),
+        ({}, None, Choice(NEW, "selected")),
+        ({}, Installed(NEW, 2), Choice(None, "runs it")),
+        ({}, Installed(OTHER, 3), Choice(None, "older than the installed")),
+        ({"force": True}, Installed(OTHER, 3), Choice(NEW, "selected")),
+        ({"force": True, "floor": 3}, Installed(OTHER, 3), Choice(None, "below the floor")),
+        ({"halt": True}, RUNS_OLD, Choice(None, "halted")),
+        ({"not_before_s": NOW}, RUNS_OLD, Choice(NEW, "selected")),
+        ({"not_before_s": NOW + 1}, RUNS_OLD, Choice(None, "too early")),
+        ({"activate_by_s": NOW}, RUNS_OLD, Choice(NEW, "selected")),
+        ({"activate_by_s": NOW - 1}, RUNS_OLD, Choice(None, "too late")),
+        ({"rings": ()}, RUNS_OLD, Choice(None, "no ring fits")),
+        ({"rings": (Ring(ppm=0),)}, RUNS_OLD, Choice(None, "not in the ring")),
+        ({"revoked": (NEW,)}, RUNS_OLD, Choice(None, "revoked")),
+        ({"revoked": (NEW,)}, Installed(NEW, 2), Choice(OLD, "previous")),
+        ({"revoked": (NEW,), "halt": True, "activate_by_s": 0}, Installed(NEW, 2), Choice(OLD, "previous")),
+        ({"revoked": (NEW, OLD)}, Installed(NEW, 2), Choice(None, "none is allowed")),
+        ({"revoked": (NEW,), "previous": None}, Installed(NEW, 2), Choice(None, "none is allowed")),
+        ({"revoked": (NEW,), "floor": 1}, Installed(NEW, 2), Choice(None, "none is allowed")),
+        ({"revoked": (NEW,), "floor": 1, "previous_counter": 1}, Installed(NEW, 2), Choice(OLD, "previous")),
+        ({"revoked": (OTHER,)}, Installed(OTHER, 2), Choice(NEW, "selected")),
+        ({"rings": ()}, None, Choice(OLD, "previous")),
     ],
 )
-def test_rules(changes: dict[str, object], installed: Installed | None, expected: Decision) -> None:
+def test_rules(changes: dict[str, object], installed: Installed | None, expected: Choice) -> None:
     assert decide(having(**changes), DEVICE, installed, NOW) == expected
 
 

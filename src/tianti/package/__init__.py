@@ -21,7 +21,7 @@ from tianti.package.release import (
     write_release,
 )
 from tianti.package.rollout import (
-    Decision,
+    Choice,
     Facts,
     Installed,
     Match,
@@ -35,7 +35,7 @@ from tianti.package.shipment import Shipment, decode_shipment, ship, shipment_pa
 
 __all__ = [
     "MODEL_FILES",
-    "Decision",
+    "Choice",
     "Engine",
     "Facts",
     "Golden",

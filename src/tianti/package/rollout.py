@@ -100,7 +100,7 @@ class Installed(msgspec.Struct, frozen=True):
     counter: int
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True):
     """The release to go to, or None to keep what there is, and why."""
 
     release: str | None
@@ -142,7 +142,7 @@ def bucket(salt: str, device_id: str) -> int:
     return int.from_bytes(hashlib.sha256(named).digest()[:8], "big")
 
 
-def decide(rollout: Rollout, facts: Facts, installed: Installed | None, now_s: int) -> Decision:
+def decide(rollout: Rollout, facts: Facts, installed: Installed | None, now_s: int) -> Choice:
     """What this device does about the statement now.
 
     A device that has none, or a revoked one, and is not selected goes to `previous`, halted or not, at any time.
@@ -152,13 +152,13 @@ def decide(rollout: Rollout, facts: Facts, installed: Installed | None, now_s: i
     """
     against = _against(rollout, facts, installed, now_s)
     if against is None:
-        return Decision(rollout.release, "selected")
+        return Choice(rollout.release, "selected")
     if installed is not None and installed.release not in rollout.revoked:
-        return Decision(None, against)
+        return Choice(None, against)
     back = rollout.previous
     if back is not None and back not in rollout.revoked and rollout.previous_counter >= rollout.floor:
-        return Decision(back, "previous")
-    return Decision(None, "none is allowed")
+        return Choice(back, "previous")
+    return Choice(None, "none is allowed")
 
 
 def _against(rollout: Rollout, facts: Facts, installed: Installed | None, now_s: int) -> Reason | None:
