@@ -19,7 +19,7 @@ setup: .venv/dev
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@$(PIP) install -q --upgrade 'pip>=25.1'
 	@$(if $(TORCH_INDEX),$(PIP) install -q --progress-bar on --index-url $(TORCH_INDEX) -c constraints.txt torch,true)
-	$(PIP) install -q --progress-bar on -c constraints.txt -e '.[train,serve]'
+	$(PIP) install -q --progress-bar on -c constraints.txt -e '.[train,serve,update]'
 	@touch $@
 
 .venv/dev: .venv/package
@@ -38,7 +38,7 @@ test: setup
 
 .venv/platforms: .venv/dev
 	@echo "Fetching about 800 MB more: LiteRT and its converter, OpenVINO, TensorFlow."
-	$(PIP) install -q --progress-bar on -c constraints.txt -e '.[train,serve,litert-train,openvino,keras]'
+	$(PIP) install -q --progress-bar on -c constraints.txt -e '.[train,serve,update,litert-train,openvino,keras]'
 	@echo "MLServer gets an environment of its own: it needs other versions of what we use."
 	@test -d .venv/mlserver || $(PYTHON) -m venv .venv/mlserver
 	.venv/mlserver/bin/python -m pip --disable-pip-version-check install -q --progress-bar on mlserver==1.7.1 onnxruntime

@@ -14,6 +14,8 @@
     │   └── IntegrityError         its bytes are not those that its manifest names
     ├── GateError                  a quality gate or a budget of the spec was not met
     ├── StageError                 a pipeline stage failed or broke its contract
+    ├── UpdateError                an update could not be fetched or is not to be trusted: nothing was changed
+    │   └── AbsentError            the repository does not have this file
     ├── RunError                   a package could not be run, or its output is not usable
     └── UpstreamError              a higher tier did not answer
         ├── DeadlineError          not within the request's deadline
@@ -91,6 +93,14 @@ class GateError(TiantiError):
 
 class StageError(TiantiError):
     """A pipeline stage failed or did not keep its contract."""
+
+
+class UpdateError(TiantiError):
+    """An update could not be fetched, or what was fetched is not to be trusted; what was there stays in use."""
+
+
+class AbsentError(UpdateError):
+    """The repository does not have this file."""
 
 
 class RunError(TiantiError):

@@ -17,7 +17,7 @@ from tianti.errors import UsageError
 
 SOURCES = 3
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-Step = Literal["advance", "hold", "halt"]
+Action = Literal["advance", "hold", "halt"]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Verdict(msgspec.Struct, frozen=True):
     """What to do with a ring, and why."""
 
-    step: Step
+    step: Action
     reason: str
 
 

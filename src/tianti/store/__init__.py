@@ -2,7 +2,7 @@
 
 from tianti.store.answers import AnswerStore
 from tianti.store.artifacts import ArtifactStore
-from tianti.store.files import canonical_json, sha256_bytes, sha256_file, sha256_tree, write_atomic
+from tianti.store.files import canonical_json, fsync_folder, sha256_bytes, sha256_file, sha256_tree, write_atomic
 from tianti.store.watched import Watched
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ArtifactStore",
     "Watched",
     "canonical_json",
+    "fsync_folder",
     "sha256_bytes",
     "sha256_file",
     "sha256_tree",

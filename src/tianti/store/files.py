@@ -14,7 +14,9 @@ from tianti.errors import StoreError
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file whole: temporary name, fsync, rename. It never has more permissions than `mode`.
+    """Write a file whole, so that it lasts: temporary name, fsync, rename, fsync of the folder.
+
+    It never has more permissions than `mode`.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
@@ -30,11 +32,27 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
             os.fsync(file.fileno())
         temporary.chmod(mode)  # mkstemp's 0600 would keep other users of the machine from reading a release
         os.replace(temporary, path)
+        fsync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk: without it, a power cut may take back what was renamed.
+
+    Raises:
+        OSError: the disk has failed.
+    """
+    if os.name == "nt":  # Windows opens no folders, and writes names in order
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def canonical_json(value: object) -> bytes:

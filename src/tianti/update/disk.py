@@ -7,6 +7,8 @@ power cut can leave follows from the operations alone (tests/update/crashes.py).
 import os
 from pathlib import Path
 
+from tianti.store import fsync_folder
+
 
 class Disk:
     """The real disk. Any operation may raise OSError."""
@@ -30,13 +32,7 @@ class Disk:
 
     def fsync_dir(self, folder: Path) -> None:
         """Bring a folder's names to the disk."""
-        if os.name == "nt":  # Windows opens no folders, and writes names in order
-            return
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        fsync_folder(folder)
 
 
 def put(disk: Disk, path: Path, content: bytes) -> None:
