@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from tests.fleet import simulation
 from tests.fleet.simulation import MILLION, WINDOW_S, halt, places_of, roll_out
-
 from tianti.fleet import Count, Terms, guard, parse_steps
 
 LARGE = parse_steps(["0.2%", "5%", "25%", "100%"])
