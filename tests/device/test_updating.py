@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("tuf", reason="the development group is not installed")
 
 from tests.tiny_release import WORDS, make_release
-from tests.update.repository import Published
+from tests.update.published import Published
 from tianti.device import Ladder, load, updating
 from tianti.errors import UpdateError, UsageError
 from tianti.package import Release

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("tuf", reason="the development group is not installed")
 
 from tests.tiny_release import WORDS, make_release
-from tests.update.repository import Published
+from tests.update.published import Published
 from tianti.errors import RunError, StoreError, UpdateError
 from tianti.package import Beside, Report, Signed, check_report, read_report
 from tianti.spec import Tier
