@@ -206,6 +206,34 @@ def test_a_release_whose_model_fails_is_taken_back_at_once(world: World) -> None
     assert world.state() == (world.old, False)
 
 
+CRASHES = """
+import os, sys, tianti
+ladder = tianti.load(sys.argv[1])
+print(ladder._node.release, flush=True)
+if ladder._node.release == sys.argv[2]:
+    os._exit(9)
+ladder.close()
+"""
+
+
+def test_a_release_that_kills_its_program_is_left_after_three_starts(world: World) -> None:
+    world.settle()
+    updates = Updates(world.folder)
+    updates.lead()
+    world.repository.roll(world.new)
+    ready = updates.check().ready
+    assert ready is not None
+    updates.activate(ready)
+    updates.close()
+
+    def start() -> str:
+        command = [sys.executable, "-c", CRASHES, str(world.folder), world.new]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    assert [start() for _ in range(5)] == [world.new] * 3 + [world.old] * 2
+    assert Updates(world.folder).state().bad == (world.new,)
+
+
 def test_a_release_that_cannot_be_opened_never_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.settle()
 
