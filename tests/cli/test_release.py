@@ -191,6 +191,23 @@ def test_copies_follow_and_a_stick_is_filled(
     assert "[HALTED]" in run("release", "show", "-R", "repo")
 
 
+def test_a_hub_may_renew_while_a_release_is_being_packed(
+    run: Run, releases: list[Release], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tianti import release as room
+
+    lay = room.lay_release
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        made = lay(*arguments, **options)
+        monkeypatch.setattr(room, "lay_release", lay)
+        run("sign", "refresh")
+        return made
+
+    monkeypatch.setattr(room, "lay_release", slowly)
+    assert said(run("sign", "publish", releases[0].folder, "--json"))["counter"] == 1
+
+
 def test_keys_may_lie_apart_and_an_online_machine_needs_three(
     run: Run, releases: list[Release], tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ from tianti.release import (
     read_repository,
     read_shipment,
     refresh,
+    renew,
     seal,
     serving,
     start_rollout,
@@ -211,6 +212,20 @@ def test_a_later_or_another_copy_is_left_alone(tmp_path: Path, releases: list[Re
     (tmp_path / "copy/metadata/timestamp.json").write_text("<html>")
     with pytest.raises(UsageError, match="choose another place"):
         upload(folder, str(tmp_path / "copy"), quiet)
+
+
+def test_what_a_publish_that_was_given_up_left_is_written_over(tmp_path: Path, releases: list[Release]) -> None:
+    folder = tmp_path / "repo"
+    repository, _ = offer(folder, create(SIGNERS, NOW_S), releases[0])
+    upload(folder, str(tmp_path / "copy"), quiet)
+    shutil.copytree(folder, tmp_path / "other")
+    for later_s, place in enumerate((tmp_path / "other", folder)):
+        publish(place, seal(renew(repository, "rollout", SIGNERS, NOW_S + later_s), SIGNERS, NOW_S))
+    given_up = tmp_path / "other/metadata/2.rollout.json"
+    assert given_up.stat().st_size == (folder / "metadata/2.rollout.json").stat().st_size
+    shutil.copy(given_up, tmp_path / "copy/metadata/2.rollout.json")
+    upload(folder, str(tmp_path / "copy"), quiet)
+    assert {name: content for name, content in files(folder).items() if name[0] != "."} == files(tmp_path / "copy")
 
 
 def test_an_object_store_gets_every_file(tmp_path: Path, releases: list[Release]) -> None:

@@ -67,6 +67,7 @@ def publish_command(
         shipment = lay_release(
             desk.folder, desk.repository, found, progress, patches=patches, min_runtime=min_runtime, abi=abi
         )
+    desk.read()
     forced = force if problems else None
     written = desk.publish(add_shipment(desk.repository, shipment, desk.signers, desk.now_s, forced), [shipment])
     result = {

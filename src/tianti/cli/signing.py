@@ -57,19 +57,26 @@ class Desk:
     """A repository as it was read, and what is needed to say the next thing."""
 
     def __init__(self, folder: Path, keys: tuple[Path, ...], passphrase: str, to: tuple[str, ...], quiet: bool) -> None:
-        from tianti.release import load_signers, read_repository
+        from tianti.release import load_signers
 
         roots = [found for each in keys if (found := each / "root.json").is_file()]
         if not roots:
             named = ", ".join(map(str, keys))
             raise UsageError(f"expected root.json beside the keys, got none in {named}; copy it from where it was made")
         self.folder, self.to, self.quiet = folder, to, quiet
-        self.repository = read_repository(folder, roots[0].read_bytes())
+        self._root = roots[0].read_bytes()
+        self.read()
         self.signers: Signers = {}
         for each in keys:
             more = load_signers(each, passphrase)
             self.signers = {role: [*self.signers.get(role, ()), *more[role]] for role in more}
         self.now_s = int(time.time())
+
+    def read(self) -> None:
+        """Read the repository again: long work lies between, in which others may have published."""
+        from tianti.release import read_repository
+
+        self.repository = read_repository(self.folder, self._root)
 
     def publish(self, repository: "Repository", shipments: "Iterable[Shipment]" = ()) -> list[str]:
         """Seal and write the next repository, copy it where copies are, and name the files that were written."""

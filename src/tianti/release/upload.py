@@ -75,13 +75,17 @@ class StorePlace:
         except ValueError as error:
             raise UsageError(f"{url}: expected a folder or a URL such as s3://bucket/folder, got: {error}") from error
         self._says_how = "s3" in self._files.protocol
+        self._sizes: dict[str, int] | None = None  # asked for in one list, not file by file
 
     def size(self, path: str) -> int | None:
         """Bytes of a file; None where there is none."""
-        try:
-            return int(self._files.info(self._full(path))["size"])
-        except FileNotFoundError:
-            return None
+        if self._sizes is None:
+            try:
+                found = self._files.find(self._base, detail=True)
+            except FileNotFoundError:
+                found = {}
+            self._sizes = {name: int(about["size"]) for name, about in found.items()}
+        return self._sizes.get(self._full(path))
 
     def read(self, path: str) -> bytes:
         """A file."""
@@ -93,7 +97,6 @@ class StorePlace:
         if self._says_how:
             how = {"CacheControl": _FOR_SECONDS if path == _TIMESTAMP else _FOR_EVER}
         self._files.put_file(str(source), self._full(path), **how)
-        self._files.invalidate_cache()
 
     def _full(self, path: str) -> str:
         return f"{self._base.rstrip('/')}/{path}"
@@ -137,9 +140,10 @@ def copy_to(folder: Path, place: Place, paths: Sequence[str], progress: Progress
     files = size_bytes = 0
     with _told():
         _check_older(folder, place)
+    read = _read_in_full(paths)
     for done, path in enumerate(paths):
         progress(done, len(paths), path)
-        if _copy(folder, place, path):
+        if _copy(folder, place, path, path in read):
             files, size_bytes = files + 1, size_bytes + (folder / path).stat().st_size
     progress(len(paths), len(paths), "")
     return Copied(files, size_bytes)
@@ -156,19 +160,24 @@ def upload(folder: Path, where: str, progress: Progress) -> Copied:
     return copy_to(folder, open_place(where), in_order(folder), progress)
 
 
-def _copy(folder: Path, place: Place, path: str) -> bool:
+def _copy(folder: Path, place: Place, path: str, read: bool) -> bool:
     with _told():
-        if _has(folder, place, path):
+        there = place.size(path) == (folder / path).stat().st_size
+        if there and (not read or place.read(path) == read_file(folder / path)):
             return False
         place.write(path, folder / path)
         return True
 
 
-def _has(folder: Path, place: Place, path: str) -> bool:
-    """By size, where a name stands for one content; metadata of a publish that was given up may differ in more."""
-    if place.size(path) != (folder / path).stat().st_size:
-        return False
-    return not path.startswith("metadata/") or place.read(path) == read_file(folder / path)
+def _read_in_full(paths: Sequence[str]) -> set[str]:
+    """What a size does not tell: roots, and each role's newest metadata, since a publish may have been given up."""
+    newest: dict[str, tuple[int, str]] = {}
+    for path in paths:
+        number, _, role = Path(path).name.partition(".")
+        if path.startswith("metadata/") and number.isdigit():
+            key = path if role == "root.json" else role
+            newest[key] = max(newest.get(key, (0, "")), (int(number), path))
+    return {_TIMESTAMP, *(path for _, path in newest.values())}
 
 
 def _check_older(folder: Path, place: Place) -> None:
