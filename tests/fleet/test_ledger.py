@@ -11,7 +11,7 @@ import pytest
 
 from tests.fleet.members import LINE, NEW, OLD, Member, join_many, make_token
 from tianti.errors import StoreError
-from tianti.fleet import SqliteLedger, Standing, Told, count_fates
+from tianti.fleet import Judged, SqliteLedger, Told, count_fates
 from tianti.package import Beside
 from tianti.spec import Tier
 
@@ -92,16 +92,16 @@ def test_the_fleet_in_numbers(ledger: SqliteLedger) -> None:
     for member in members[:3]:
         member.tell(ledger, 50, release=OLD, fates={NEW: "failed"})
     ledger.revoke(members[0].id, 60)
-    standing = Standing(
+    judged = Judged(
         product="demo", channel="stable", release=NEW, counter=2, at=0, steps=2, ppm=5, shadow=False,
         halted=False, since_s=0, action="hold", reason="", judged_s=0,
     )  # fmt: skip
-    ledger.stand([standing])
+    ledger.keep_judged([judged])
     fleet = ledger.fleet(since_s=50)
     assert fleet.devices == {"demo/stable/device": {"enrolled": 3, "revoked": 1, "heard": 2}}
     assert fleet.releases == {f"demo/stable/{OLD}": 2}
     assert fleet.fates == {f"demo/stable/{NEW}": {"failed": 2}}
-    assert fleet.rollouts == (standing,)
+    assert fleet.rollouts == (judged,)
     assert ledger.fleet(since_s=51).devices["demo/stable/device"]["heard"] == 0
 
 

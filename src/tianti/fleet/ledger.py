@@ -24,7 +24,7 @@ class Told(msgspec.Struct, frozen=True):
     received_s: int
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """How a rollout stands: the plan's step, and what the guard last said of it."""
 
     product: str
@@ -52,7 +52,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     devices: dict[str, dict[str, int]]
     releases: dict[str, int]
     fates: dict[str, dict[Fate, int]]
-    rollouts: tuple[Standing, ...]
+    rollouts: tuple[Judged, ...]
 
 
 class Ledger(Protocol):
@@ -114,11 +114,11 @@ class Ledger(Protocol):
         """Whether one said so."""
         ...
 
-    def stand(self, standings: Iterable[Standing]) -> None:
+    def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""
         ...
 
-    def standings(self) -> tuple[Standing, ...]:
+    def judged(self) -> tuple[Judged, ...]:
         """How they stood when the guard last looked."""
         ...
 

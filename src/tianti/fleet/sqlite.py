@@ -15,7 +15,7 @@ import msgspec
 
 from tianti.errors import StoreError, UsageError
 from tianti.fleet.devices import Device, Invitation, admit, device_id
-from tianti.fleet.ledger import Fleet, Line, Standing, Told
+from tianti.fleet.ledger import Fleet, Judged, Line, Told
 from tianti.package import Beside, Enrolment, Fate
 from tianti.spec import Tier
 from tianti.store import sha256_bytes
@@ -44,7 +44,7 @@ CREATE TABLE beside (
     kept INTEGER, agreeing INTEGER, audited INTEGER, harmful INTEGER, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
 CREATE TABLE orders (product TEXT, channel TEXT, release TEXT, at INTEGER, PRIMARY KEY (product, channel));
-CREATE TABLE standings (product TEXT, channel TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel));
+CREATE TABLE judged (product TEXT, channel TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel));
 """
 _ABOVE = (Tier.EDGE, Tier.CLOUD)
 
@@ -216,18 +216,18 @@ class SqliteLedger:
         with self._reading():
             return bool(self._rows(query, *line, release, at))
 
-    def stand(self, standings: Iterable[Standing]) -> None:
+    def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""
-        rows = [(each.product, each.channel, msgspec.json.encode(each)) for each in standings]
+        rows = [(each.product, each.channel, msgspec.json.encode(each)) for each in judged]
         with self._changing():
-            self._db.execute("DELETE FROM standings")
-            self._db.executemany("INSERT INTO standings VALUES (?, ?, ?)", rows)
+            self._db.execute("DELETE FROM judged")
+            self._db.executemany("INSERT INTO judged VALUES (?, ?, ?)", rows)
 
-    def standings(self) -> tuple[Standing, ...]:
+    def judged(self) -> tuple[Judged, ...]:
         """How they stood when the guard last looked."""
         with self._reading():
-            rows = self._rows("SELECT record FROM standings ORDER BY product, channel")
-        return tuple(msgspec.json.decode(record, type=Standing) for (record,) in rows)
+            rows = self._rows("SELECT record FROM judged ORDER BY product, channel")
+        return tuple(msgspec.json.decode(record, type=Judged) for (record,) in rows)
 
     def fleet(self, since_s: int) -> Fleet:
         """The fleet in numbers; `since_s`: devices heard of since then."""
@@ -255,7 +255,7 @@ class SqliteLedger:
             devices[key] = {"enrolled": enrolled - revoked, "revoked": revoked, "heard": heard.get(key, 0)}
         for key, fate, count in met:
             fates.setdefault(key, {})[fate] = count
-        return Fleet(devices=devices, releases=dict(runs), fates=fates, rollouts=self.standings())
+        return Fleet(devices=devices, releases=dict(runs), fates=fates, rollouts=self.judged())
 
     def close(self) -> None:
         """Use it no more."""
