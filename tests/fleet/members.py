@@ -46,7 +46,7 @@ class Member:
         ledger.record([Told(self.report(**more), source_of(self.id, via), received_s)])
 
 
-def make_token(ledger: Ledger, tier: Tier = Tier.DEVICE, uses: int = 1_000, **more: Any) -> str:
+def make_token(ledger: Ledger, tier: Tier = Tier.DEVICE, uses: int = 10_000, **more: Any) -> str:
     token, invitation = invite(tier, PRODUCT, CHANNEL, 0, uses=uses, **more)
     ledger.add_invitation(invitation)
     return token

@@ -1,7 +1,7 @@
 """The hub's hand on the repository: reads it, verified, and publishes what the online keys may say.
 
 Not here: what is said, and when (`governor`). Invariants: each change follows from what is in the folder then, so that
-a person who publishes at the same time loses nothing; nothing is signed by a clock that is behind what was signed.
+a person who publishes at the same time loses nothing; nothing is signed by a clock that contradicts what was signed.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from tianti.release.repository import Signers
 from tianti.router import choose_point
 
 ONLINE = ("rollout", "snapshot", "timestamp")
+OFFLINE = ("root", "targets", "models")
 _SKEW_S = 300
 
 
@@ -59,11 +60,10 @@ class Press:
 
         Raises:
             UsageError: it cannot be said, or somebody published meanwhile.
-            StoreError: the folder cannot be written, or the clock is behind.
+            StoreError: the folder cannot be written, or the clock is wrong.
         """
         before = self.read()
-        if (issued_s := issued(before)) > now_s + _SKEW_S:
-            raise StoreError(f"the clock says {now_s}, but the timestamp was signed at {issued_s}; set the clock")
+        _check_clock(before, now_s)
         publish(self._folder, seal(change(before, self._signers), self._signers, now_s))
 
     def alpha(self, repository: Repository, product: str, release: str) -> float | None:
@@ -88,6 +88,19 @@ class Press:
         parent, _, name = offered.rpartition("/")
         path = self._folder / "targets" / parent / f"{digest}.{name}"
         return decode_shipment(read_file(path), path)
+
+
+def _check_clock(repository: Repository, now_s: int) -> None:
+    """A time that is signed is the least that devices believe from then on: one far ahead would end their updates."""
+    if (issued_s := issued(repository)) > now_s + _SKEW_S:
+        raise StoreError(f"the clock says {now_s}, but the timestamp was signed at {issued_s}; set the clock")
+    for role in OFFLINE:
+        expires = getattr(repository, role).signed.expires
+        if expires.timestamp() <= now_s:
+            raise StoreError(
+                f"{role} has expired at {expires:%Y-%m-%d %H:%M} UTC, or the clock is ahead: nothing is signed; "
+                f"set the clock, or renew {role} with its key (`tianti release refresh`)"
+            )
 
 
 def issued(repository: Repository) -> int:
