@@ -36,8 +36,8 @@ class Member:
 
     def report(self, number: int | None = None, **more: Any) -> Report:
         self.number = self.number + 1 if number is None else number
-        given = {"device": self.id, "product": PRODUCT, "channel": CHANNEL, "tier": self.tier} | more
-        return Report(number=self.number, at_s=0, runtime="0.1.0", **given)
+        about = {"device": self.id, "product": PRODUCT, "channel": CHANNEL, "tier": self.tier}
+        return Report(**{**about, "number": self.number, "at_s": 0, "runtime": "0.1.0", **more})
 
     def sign(self, **more: Any) -> Signed:
         return sign_report(self.report(**more), self.key)
