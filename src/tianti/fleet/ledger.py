@@ -4,7 +4,7 @@ Not here: who is admitted and believed (`devices`), what follows from counts (`g
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -14,6 +14,15 @@ from tianti.package import Beside, Enrolment, Fate, Report
 
 Line = tuple[str, str]
 """A product and a channel."""
+
+
+class Met(NamedTuple):
+    """So many devices of one source and group (`counts`) met this fate."""
+
+    source: str
+    group: str
+    fate: Fate
+    devices: int
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -98,8 +107,8 @@ class Ledger(Protocol):
         """The last reports of its edge and cloud nodes that are not revoked."""
         ...
 
-    def fates(self, line: Line, release: str, since_s: int) -> list[tuple[str, Fate, int]]:
-        """Of the lowest tier's devices: source, fate, and how many met it at `since_s` or later."""
+    def fates(self, line: Line, release: str, since_s: int) -> list[Met]:
+        """What the lowest tier's devices met at `since_s` or later."""
         ...
 
     def beside(self, line: Line, release: str) -> Mapping[str, Beside]:
