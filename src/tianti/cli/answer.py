@@ -166,7 +166,7 @@ def serve_command(
         memory_bytes=None if memory is None else size_bytes(memory, "--memory"),
         tokens=tokens,
         quota_per_s=quota,
-        tls=_tls(tls_cert, tls_key, client_ca),
+        tls=tls_of(tls_cert, tls_key, client_ca),
         insecure=insecure,
         traces=traces,
         grpc_port=grpc_port,
@@ -177,7 +177,12 @@ def serve_command(
     serve(settings, lambda url: click.echo(f"{tier} ready on {url}"))
 
 
-def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+def tls_of(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+    """The files of a server's TLS; None: plain HTTP.
+
+    Raises:
+        UsageError: one of a pair is lacking.
+    """
     from tianti.serving.tls import Tls
 
     if certificate is None and key is None and client_ca is None:
