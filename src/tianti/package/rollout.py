@@ -37,8 +37,10 @@ Reason = Literal[
     "not in the ring",
     "previous",
     "none is allowed",
+    "failed here",
 ]
-"""Why a device goes or stays; `none is allowed`: it has none, or a revoked one, and whether that serves is its own."""
+"""Why a device goes or stays. `none is allowed`: it has none, or a revoked one, and whether that serves is its own;
+`failed here` is not said by `decide`, but by a device that remembers."""
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
