@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tianti.errors import UsageError, needs_extra
 from tianti.package import MODEL_FILES, ModelPackage, Release, verify_release
-from tianti.pipeline.verify import check_goldens
+from tianti.runtimes.goldens import check_goldens
 from tianti.spec import Tier
 from tianti.store import write_atomic
 

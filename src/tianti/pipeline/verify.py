@@ -5,12 +5,9 @@ Not here: signatures (`update/`). Invariant: nothing that the release says of it
 
 import asyncio
 import difflib
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from tianti.certificate import REJECTED, recheck, void_reason
 from tianti.data import Row, read_table, text_key
@@ -23,8 +20,8 @@ from tianti.pipeline.readings import UNKNOWN, Outputs, Told, run_package, truth_
 from tianti.pipeline.stages.ask import tell
 from tianti.pipeline.stages.evaluate import evaluate_levels
 from tianti.protocols.tensors import Classified
-from tianti.runtimes import open_package
 from tianti.runtimes.endpoint import client_of
+from tianti.runtimes.goldens import run_goldens
 from tianti.spec import TIERS, GroupRisk, Risk, percent
 from tianti.spec.ladder import PriceSpec
 
@@ -93,7 +90,7 @@ def verify(
     for tier in release.record.packages:
         package = release.package(tier)
         if package.endpoint() is None:
-            _run_goldens(package)
+            run_goldens(package)
         else:
             called = _ask_goldens(package)
     certificate = release.record.certificate
@@ -137,30 +134,6 @@ def _ask_goldens(package: ModelPackage) -> str:
         if version not in (None, client.endpoint.version):
             raise IntegrityError(f"{told} as version {version}; the certificate is for {client.endpoint.declared}")
     return f"cloud: its server says what it must of {len(goldens)} self-tests; {known}"
-
-
-def _run_goldens(package: ModelPackage) -> None:
-    runtime = open_package(package)
-    check_goldens(package, lambda text: runtime.run(text).logits, "this engine")
-
-
-def check_goldens(package: ModelPackage, run: Callable[[str], NDArray[np.float32]], engine: str) -> None:
-    """Run a package's self-tests.
-
-    Args:
-        package: the tests are its own.
-        run: the logits of a text, in the order of the package's labels.
-        engine: what runs it, for the error.
-
-    Raises:
-        IntegrityError: one gives something else.
-    """
-    for number, golden in enumerate(package.goldens(), 1):
-        logits = dict(zip(package.manifest.labels, run(golden.text).tolist(), strict=True))
-        off = max(abs(logits[label] - logit) for label, logit in golden.top.items())
-        if max(logits, key=logits.__getitem__) != golden.label or not off <= golden.tolerance:
-            told = f"golden {number} of {package.folder}: expected {golden.label!r} within {golden.tolerance}"
-            raise IntegrityError(f"{told}, got logits {off:.3f} away; {engine} does not run the model as it must")
 
 
 def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | None) -> OwnRows:

@@ -17,6 +17,11 @@ class Disk:
         """Make or empty a file and write it. A power cut may leave any part of it, until `fsync`."""
         path.write_bytes(content)
 
+    def append(self, path: Path, content: bytes) -> None:
+        """Write after a file's end. A power cut may leave any part of it, until `fsync`."""
+        with path.open("ab") as file:
+            file.write(content)
+
     def fsync(self, path: Path) -> None:
         """Bring a file's bytes to the disk."""
         with path.open("rb+") as file:
@@ -29,6 +34,14 @@ class Disk:
     def unlink(self, path: Path) -> None:
         """Remove a file; a power cut may bring it back, until `fsync_dir`."""
         path.unlink()
+
+    def mkdir(self, path: Path) -> None:
+        """Make a folder; a power cut may undo it, with all that is below, until `fsync_dir` of its parent."""
+        path.mkdir()
+
+    def rmdir(self, path: Path) -> None:
+        """Remove an empty folder; a power cut may bring it back, until `fsync_dir` of its parent."""
+        path.rmdir()
 
     def fsync_dir(self, folder: Path) -> None:
         """Bring a folder's names to the disk."""
