@@ -5,6 +5,7 @@ Not here: what follows from it (`package.decide`, `machine`).
 
 import platform
 import sys
+from importlib import import_module
 
 from tianti.errors import UpdateError
 from tianti.package import Facts, Shipment
@@ -21,9 +22,7 @@ def facts_of(home: Home) -> Facts:
 
 def own_runtime() -> str:
     """The version of Tianti that runs here."""
-    from tianti import __version__  # it imports what imports this
-
-    return __version__
+    return str(import_module("tianti").__version__)  # which imports what imports this
 
 
 def own_abi() -> str:

@@ -41,10 +41,10 @@ _log = logging.getLogger("tianti")
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A release that this node can answer with, and when a rollout last named it."""
+    """A release that this node can answer with; `left_s`: since when no rollout names it."""
 
     counter: int
-    named_s: int
+    left_s: int | None = None
 
 
 class Hosted(msgspec.Struct, frozen=True):
@@ -96,9 +96,7 @@ class Hosting:
         self._totals = read_totals(folder)
         self._said: Said | None = None
         self._whole = False  # nothing is left to do about what was said
-        self._reported_s = float("-inf")
-        if not (folder / "models.yaml").exists():
-            self._write(self._file.load(), read_hosted(folder))
+        self._to_tell, self._reported_s = False, float("-inf")
 
     def check(self) -> bool:
         """Poll; hold what the rollout names; whether what is held, or answered with, has changed.
@@ -140,19 +138,19 @@ class Hosting:
         return True
 
     def turn(self) -> None:
-        """A check, and a report where there is something to tell, or for long there was not. What fails is logged."""
-        changed = False
+        """A check, and a report where there is something to tell, or for long there was not; models.yaml is there then.
+
+        Raises:
+            TiantiError: as `check` and `report`; the next turn does what is left.
+        """
         try:
-            changed = self.check()
-        except TiantiError as error:
-            _log.warning("this node holds what it held: %s", error)
-        if changed or self._clock() - self._reported_s >= REPORT_S:
-            try:
+            self._to_tell |= self.check()
+        finally:
+            if not (self._folder / "models.yaml").exists():
+                self._write(self._file.load(), read_hosted(self._folder))
+            if self._to_tell or self._clock() - self._reported_s >= REPORT_S:
                 self.report()
-                self._reported_s = self._clock()
-            except TiantiError as error:
-                self._reported_s = float("-inf")
-                _log.warning("the report of this node goes with the next: %s", error)
+                self._to_tell, self._reported_s = False, self._clock()
 
     def close(self) -> None:
         """Close the connections."""
@@ -168,13 +166,16 @@ class Hosting:
         """Have every release that the rollout names; the first that cannot be had is raised, once the others are."""
         before, failed = read_hosted(self._folder), None
         held = dict(before.held)
-        for release, counter in _named(rollout, self._file.load()).items():
+        named = _named(rollout, self._file.load())
+        for release, counter in named.items():
             try:
                 if release not in held:
                     self._install(release)
-                held[release] = Held(counter, now_s)
+                held[release] = Held(counter)
             except TiantiError as error:
                 failed = failed or error
+        for release in held.keys() - named.keys():
+            held[release] = Held(held[release].counter, held[release].left_s or now_s)
         kept = {release: each for release, each in held.items() if _stays(release, each, rollout, now_s)}
         newest = rollout.counter if rollout.release in kept else before.newest
         hosted = Hosted(newest, kept)
@@ -239,4 +240,5 @@ def _named(rollout: Rollout, state: UpdateState) -> dict[str, int]:
 
 
 def _stays(release: str, held: Held, rollout: Rollout, now_s: int) -> bool:
-    return release not in rollout.revoked and held.counter >= rollout.floor and now_s - held.named_s <= GRACE_S
+    allowed = release not in rollout.revoked and held.counter >= rollout.floor
+    return allowed and now_s - (held.left_s or now_s) <= GRACE_S
