@@ -12,7 +12,22 @@ import sys
 import click
 
 import tianti
-from tianti.cli import answer, assess, build, data, demo, device, fleet, hub, inspect, keys, release, replay, token, update
+from tianti.cli import (
+    answer,
+    assess,
+    build,
+    data,
+    demo,
+    device,
+    fleet,
+    hub,
+    inspect,
+    keys,
+    release,
+    replay,
+    token,
+    update,
+)
 from tianti.errors import TiantiError, UsageError
 
 
