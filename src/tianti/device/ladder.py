@@ -3,6 +3,7 @@
 The local model runs in the caller's thread. Only a text that has to climb goes to one private thread with an event
 loop, which is started for the first such text; a ladder without upstream never has one.
 Not here: who answers (`router`), HTTP (`runtimes.remote`), serving others (`serving`).
+A ladder may come to another release while it answers (`swap`): a text that is under way ends where it began.
 Invariants: no text is lost and none is answered after its deadline; importing this module loads no engine and no
 network library.
 """
@@ -10,7 +11,7 @@ network library.
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tianti.device.background import Background
 from tianti.errors import RunError, UsageError
@@ -45,10 +46,23 @@ class _Climbing(NamedTuple):
     """A text on its way up: its answer to come, and what is known here if it comes too late."""
 
     text: str
+    node: Node
     future: "Future[Prediction]"
     here: Answer | RunError
     terms: Terms
     started_s: float
+
+
+class Witness(Protocol):
+    """Is told of every answer, and closed with the ladder: a decision log."""
+
+    def write(self, prediction: Prediction, release: str, entry: Tier, deadline_ms: float, text: str) -> None:
+        """An answer was given. Never raises and never waits."""
+        ...
+
+    def close(self) -> None:
+        """There will be no more."""
+        ...
 
 
 def load(
@@ -69,7 +83,8 @@ def load(
     """Make a release ready to answer.
 
     Args:
-        release: a release's folder; or an id or `latest`, looked up in `.tianti/releases` of the current folder.
+        release: a release's folder; or an id or `latest`, looked up in `.tianti/releases` of the current folder; or a
+            device's folder (`tianti device enroll`), whose releases are then kept up to date while the program runs.
         upstream: URL of the next higher node, or `cloud` for the server that the release has as its cloud (`cloud=URL`
             where it has moved); of several, each is asked where those before it are out.
         tier: the tier whose model runs here.
@@ -87,24 +102,32 @@ def load(
     Raises:
         MissingExtraError: tracing is wanted, and OpenTelemetry is not installed.
         PackageError: there is no such release, or it is malformed; an IntegrityError if its bytes are not its own.
+        UpdateError: a device has no release yet, and its first one cannot be fetched.
         UsageError: the point is not certified, a URL is not one, what `trust` names cannot be used, the deadline is not
             a time, the log cannot be written.
     """
     if not 0.0 < deadline_ms < float("inf"):
         raise UsageError(f"deadline_ms: expected milliseconds above 0, got {deadline_ms}")
-    found = read_release(find_release(str(release), _RELEASES))
     urls = [upstream] if isinstance(upstream, str) else list(upstream or ())
     policy = Policy(point=point, laxest=laxest, per_day=per_day, audits=audits)
     if log_texts and log is None:
         raise UsageError("log_texts: expected a log to write them to, got none; name it as log=FILE")
-    (upstreams,) = connect(urls, [found], trust)
-    node = Node(found, tier, upstreams, policy=policy)
-    journal = None if log is None else Journal(Path(log), log_texts)
-    if not tracing:
-        return Ladder(node, deadline_ms, journal)
-    from tianti.device.traced import TracedLadder
+    make: type[Ladder] = Ladder
+    if tracing:
+        from tianti.device.traced import TracedLadder
 
-    return TracedLadder(node, deadline_ms, journal)
+        make = TracedLadder
+    if (Path(release) / "device.json").is_file():
+        from tianti.device.updating import load_updating
+
+        return load_updating(Path(release), urls, tier, policy, deadline_ms, trust, _journal(log, log_texts), make)
+    found = read_release(find_release(str(release), _RELEASES))
+    (upstreams,) = connect(urls, [found], trust)
+    return make(Node(found, tier, upstreams, policy=policy), deadline_ms, _journal(log, log_texts))
+
+
+def _journal(log: str | Path | None, texts: bool) -> Journal | None:
+    return None if log is None else Journal(Path(log), texts)
 
 
 class Ladder:
@@ -113,13 +136,22 @@ class Ladder:
     A context manager, `with` and `async with`; `close` it otherwise.
     """
 
-    def __init__(self, node: Node, deadline_ms: float, journal: Journal | None = None) -> None:
-        self._node = node
+    def __init__(self, node: Node, deadline_ms: float, witness: Witness | None = None) -> None:
         self._auditor = Auditor(node)
+        self._upstreams = list(node.upstreams)
         self._deadline_ms = deadline_ms
         self._background = Background()
-        self._journal = journal
+        self._witness = witness
         self._closed = False
+
+    @property
+    def _node(self) -> Node:
+        return self._auditor.node
+
+    def swap(self, auditor: Auditor) -> None:
+        """Answer by this auditor's node from the next text on; what is under way ends on the old one, audits too."""
+        self._upstreams += [upstream for upstream in auditor.node.upstreams if upstream not in self._upstreams]
+        self._auditor = auditor
 
     def predict(self, text: str) -> Prediction:
         """Answer one text.
@@ -166,7 +198,7 @@ class Ladder:
             answer = await asyncio.wait_for(asyncio.wrap_future(step.future), self._patience_s(step))
         except TimeoutError:
             answer = self._give_up(step, Reason.DEADLINE)
-        return self._logged(answer, step.text)
+        return self._witnessed(answer, step.node, step.text)
 
     async def apredict_many(self, texts: Iterable[str]) -> list[Prediction]:
         """`predict_many` for an event loop."""
@@ -207,16 +239,17 @@ class Ladder:
         """End the private thread, if there is one; what is climbing is answered here. Closing twice does no harm."""
         self._closed = True
         self._background.close(self._close_upstreams())
-        if self._journal is not None:
-            self._journal.close()
+        if self._witness is not None:
+            self._witness.close()
 
     def _begin(self, text: str) -> Prediction | _Climbing:
         """Run the local model; the answer, if it is kept, else what has been set going."""
-        node = self._node
+        auditor = self._auditor
+        node = auditor.node
         started_s = node.clock()
         if self._closed:
             raise UsageError("this ladder is closed; load the release again")
-        terms, audited = node.entry_terms(self._deadline_ms, started_s), self._auditor.coin()
+        terms, audited = node.entry_terms(self._deadline_ms, started_s), auditor.coin()
         here = node.answer(text)
         prediction = node.keep(here, terms, started_s)
         if prediction is None:
@@ -226,9 +259,9 @@ class Ladder:
             except StopIteration as done:
                 prediction = done.value
         if prediction is not None:
-            if audited and self._auditor.can(prediction):
-                self._background.submit(self._auditor.begin(text, prediction))
-            return prediction if self._journal is None else self._logged(prediction, text)
+            if audited and auditor.can(prediction):
+                self._background.submit(auditor.begin(text, prediction))
+            return prediction if self._witness is None else self._witnessed(prediction, node, text)
         request = Request(
             text=text,
             release=node.release,
@@ -236,16 +269,8 @@ class Ladder:
             passed_by=node.tier,
             deadline_ms=self._deadline_ms,
         )
-        answer = self._background.submit(self._climb(steps, ask, request, audited))
-        return _Climbing(text, answer, here, terms, started_s)
-
-    async def _climb(
-        self, steps: Generator[Ask, Outcome, Prediction], ask: Ask, request: Request, audited: bool
-    ) -> Prediction:
-        prediction = await follow(steps, ask, request, self._node.upstreams, self._node.clock)
-        if audited:
-            await self._auditor.begin(request.text, prediction)
-        return prediction
+        answer = self._background.submit(_climb(steps, ask, request, node, auditor if audited else None))
+        return _Climbing(text, node, answer, here, terms, started_s)
 
     def _wait(self, step: _Climbing) -> Prediction:
         from concurrent.futures import CancelledError
@@ -258,27 +283,28 @@ class Ladder:
             answer = self._give_up(step, Reason.UPSTREAM_DOWN)
         finally:
             step.future.cancel()
-        return self._logged(answer, step.text)
+        return self._witnessed(answer, step.node, step.text)
 
-    def _logged(self, prediction: Prediction, text: str) -> Prediction:
-        if self._journal is not None:
-            self._journal.write(prediction, self._node.release, self._node.tier, self._deadline_ms, text)
+    def _witnessed(self, prediction: Prediction, node: Node, text: str) -> Prediction:
+        if self._witness is not None:
+            self._witness.write(prediction, node.release, node.tier, self._deadline_ms, text)
         return prediction
 
     def _patience_s(self, step: _Climbing) -> float:
         """The climb keeps its deadline itself; half of the reserve later, its thread is not getting the processor."""
         until_s = step.started_s + step.terms.deadline_s - step.terms.reserve_s / 2
-        return max(until_s - self._node.clock(), 0.0)
+        return max(until_s - step.node.clock(), 0.0)
 
     def _give_up(self, step: _Climbing, reason: Reason) -> Prediction:
-        elapsed_s = self._node.clock() - step.started_s
-        prediction = conclude(step.here, step.terms, reason, (self._node.tier,), elapsed_s)
-        self._node.control.answered(prediction)
+        node = step.node
+        elapsed_s = node.clock() - step.started_s
+        prediction = conclude(step.here, step.terms, reason, (node.tier,), elapsed_s)
+        node.control.answered(prediction)
         return prediction
 
     async def _close_upstreams(self) -> None:
         await self._auditor.aclose()
-        for upstream in self._node.upstreams:
+        for upstream in self._upstreams:
             await upstream.aclose()
 
     def __enter__(self) -> "Ladder":
@@ -294,3 +320,12 @@ class Ladder:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+
+async def _climb(
+    steps: Generator[Ask, Outcome, Prediction], ask: Ask, request: Request, node: Node, auditor: Auditor | None
+) -> Prediction:
+    prediction = await follow(steps, ask, request, node.upstreams, node.clock)
+    if auditor is not None:
+        await auditor.begin(request.text, prediction)
+    return prediction

@@ -5,8 +5,8 @@ Not here: the spans of those who are asked (`telemetry.tracing`). Invariant: ans
 
 from collections.abc import Iterable
 
-from tianti.device.ladder import Ladder
-from tianti.router import Journal, Node
+from tianti.device.ladder import Ladder, Witness
+from tianti.router import Node
 from tianti.spec import Prediction
 from tianti.telemetry.tracing import Tracing
 
@@ -14,8 +14,8 @@ from tianti.telemetry.tracing import Tracing
 class TracedLadder(Ladder):
     """Each call is one span, `tianti.predict` or `tianti.predict_many`."""
 
-    def __init__(self, node: Node, deadline_ms: float, journal: Journal | None = None) -> None:
-        super().__init__(node, deadline_ms, journal)
+    def __init__(self, node: Node, deadline_ms: float, witness: Witness | None = None) -> None:
+        super().__init__(node, deadline_ms, witness)
         self._tracing = Tracing()
 
     def predict(self, text: str) -> Prediction:

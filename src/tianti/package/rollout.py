@@ -37,8 +37,10 @@ Reason = Literal[
     "not in the ring",
     "previous",
     "none is allowed",
+    "failed here",
 ]
-"""Why a device goes or stays; `none is allowed`: it has none, or a revoked one, and whether that serves is its own."""
+"""Why a device goes or stays. `none is allowed`: it has none, or a revoked one, and whether that serves is its own;
+`failed here` is not said by `decide`, but by a device that remembers."""
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,11 +191,12 @@ def _fits(match: Match, facts: Facts) -> bool:
         facts.tags.issuperset(match.tags)
         and (not match.regions or facts.region in match.regions)
         and (not match.abis or facts.abi in match.abis)
-        and _numbers(facts.runtime) >= _numbers(match.runtime_min)
+        and version_numbers(facts.runtime) >= version_numbers(match.runtime_min)
     )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
+    """What versions are compared by: the leading whole numbers between dots, four of them."""
     found = re.match(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}", version)
     parts = [int(part) for part in found[0].split(".")] if found else []
     return (*parts, *(0,) * (4 - len(parts)))

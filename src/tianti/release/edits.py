@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from tuf.api.metadata import Root, TargetFile, Targets
 
 
-def add_shipment(repository: Repository, shipment: Shipment, signers: Signers, now_s: int) -> Repository:
-    """Offer a release; the same release may come again with more patches.
+def add_shipment(
+    repository: Repository, shipment: Shipment, signers: Signers, now_s: int, forced: str | None = None
+) -> Repository:
+    """Offer a release; the same release may come again with more patches. `forced`: why it goes past its gates.
 
     Raises:
         UsageError: its counter does not grow, or the signatures of `models` are too few.
@@ -37,12 +39,23 @@ def add_shipment(repository: Repository, shipment: Shipment, signers: Signers, n
     if again != shipment.counter or (path not in repository.models.signed.targets and shipment.counter <= above):
         expected = again if again != shipment.counter else f"one above {above}"
         raise UsageError(f"{shipment.product}: expected counter {expected}, got {shipment.counter}; counters only grow")
-    target = _target(path, canonical_json(shipment), {"counter": shipment.counter})
+    custom = {"counter": shipment.counter, "min_runtime": shipment.min_runtime, "abi": shipment.abi}
+    if forced is not None:
+        custom["forced"] = forced
+    target = _target(path, canonical_json(shipment), custom)
     return edit(repository, "models", signers, now_s, lambda signed: signed.targets.update({path: target}))
 
 
-def set_rollout(repository: Repository, statement: dict[str, Any], signers: Signers, now_s: int) -> Repository:
+def set_rollout(
+    repository: Repository,
+    statement: dict[str, Any],
+    signers: Signers,
+    now_s: int,
+    plan: dict[str, Any] | None = None,
+) -> Repository:
     """Say which release of a product a channel's devices are to run; `statement` has `product`, `channel`, `release`.
+
+    `plan`, which devices do not read, is how it is to spread; it travels as text, since signed JSON has no fractions.
 
     Raises:
         UsageError: that release is not offered, or was revoked, or the signatures of `rollout` are too few.
@@ -56,6 +69,8 @@ def set_rollout(repository: Repository, statement: dict[str, Any], signers: Sign
     if path.count("/") != 2:
         raise UsageError(f"expected a product and a channel without a slash, got {path!r}; rename them")
     target = _target(path, b"", statement)
+    if plan is not None:
+        target.unrecognized_fields["plan"] = canonical_json(plan).decode()
     return edit(repository, "rollout", signers, now_s, lambda signed: signed.targets.update({path: target}))
 
 

@@ -28,6 +28,17 @@ LIFE_S = {
     "timestamp": DAY_S,
 }
 """How long each role's signature holds; short for the online roles, whose theft is the likely one."""
+PROFILES: dict[str, dict[str, int]] = {
+    "online": LIFE_S,
+    "isolated": {
+        **dict.fromkeys(LIFE_S, 365 * DAY_S),
+        "root": 5 * 365 * DAY_S,
+        "rollout": 90 * DAY_S,
+        "snapshot": 90 * DAY_S,
+        "timestamp": 90 * DAY_S,
+    },
+}
+"""`isolated`: for sites that a person carries releases to; who holds old copies back is noticed that much later."""
 DELEGATED = {"models": "models/*/*", "rollout": "rollout/*/*"}
 NAMED = ("targets", "models", "rollout")
 """The roles that a snapshot names."""
@@ -57,16 +68,20 @@ class Repository:
         return self.targets.signed if role in DELEGATED else self.root.signed
 
 
-def create(signers: Signers, now_s: int) -> Repository:
-    """An empty repository under these keys, sealed.
+def create(signers: Signers, now_s: int, profile: str = "online") -> Repository:
+    """An empty repository under these keys, sealed; its root says for how long each role is signed from now on.
 
     Raises:
-        UsageError: a role has too few signers.
+        UsageError: a role has too few signers, or there is no such profile.
         MissingExtraError: tuf is not installed.
     """
     with needs_extra("update"):
         from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Snapshot, Targets, Timestamp
+    if profile not in PROFILES:
+        raise UsageError(f"expected a profile of {', '.join(PROFILES)}, got {profile!r}")
     root = Root(consistent_snapshot=True)
+    if PROFILES[profile] != LIFE_S:
+        root.unrecognized_fields["custom"] = {"life_s": PROFILES[profile]}
     root.roles["root"].threshold = ROOT_THRESHOLD
     roles = {name: DelegatedRole(name, [], 1, True, paths=[path]) for name, path in DELEGATED.items()}
     targets = Targets(delegations=Delegations({}, roles))
@@ -88,7 +103,7 @@ def create(signers: Signers, now_s: int) -> Repository:
 
 
 def renew(repository: Repository, role: str, signers: Signers, now_s: int) -> Repository:
-    """The same said again, for another `LIFE_S`; a new timestamp says when it was issued.
+    """The same said again, for as long as the root says; a new timestamp says when it was issued.
 
     Raises:
         UsageError: the signatures of this role are too few.
@@ -110,6 +125,12 @@ def seal(repository: Repository, signers: Signers, now_s: int) -> Repository:
     if after.timestamp.signed.snapshot_meta == named and _verified(root, "timestamp", after.timestamp):
         return after
     return edit(after, "timestamp", signers, now_s, lambda signed: setattr(signed, "snapshot_meta", named), always=True)
+
+
+def life_s(repository: Repository, role: str) -> int:
+    """For how long a role's next signature holds."""
+    said = repository.root.signed.unrecognized_fields.get("custom", {}).get("life_s", {})
+    return int(said.get(role, LIFE_S[role]))
 
 
 def is_sealed(repository: Repository) -> bool:
@@ -160,7 +181,7 @@ def sign(repository: Repository, role: str, signed: Any, signers: Signers, now_s
         from tuf.api.metadata import Metadata
         from tuf.api.serialization import SerializationError
     signed = copy.deepcopy(signed)
-    signed.expires = datetime.fromtimestamp(now_s + LIFE_S[role], UTC)
+    signed.expires = datetime.fromtimestamp(now_s + life_s(repository, role), UTC)
     if role == "timestamp":
         signed.unrecognized_fields["custom"] = {"issued": now_s}
     metadata = Metadata(signed)

@@ -6,6 +6,7 @@ audits speak for all requests; while IN_FLIGHT are under way none is begun; one 
 nothing.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tianti.router.node import Node
@@ -19,20 +20,24 @@ _PATIENCE_S = 5.0
 
 
 class Auditor:
-    """Audits the answers of one entry node, on the running event loop."""
+    """Audits the answers of one entry node, on the running event loop.
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    `heard` is told of each audit: the text, the answer that was given, and the cloud's label.
+    """
+
+    def __init__(self, node: Node, heard: Callable[[str, Prediction, str], None] | None = None) -> None:
+        self.node = node
+        self._heard = heard
         self._tasks: set[asyncio.Task[None]] = set()
 
     def coin(self) -> bool:
         """Is the next request audited? Not where many audits are under way: whatever its answer will be."""
-        return len(self._tasks) < IN_FLIGHT and self._node.control.coin()
+        return len(self._tasks) < IN_FLIGHT and self.node.control.coin()
 
     def can(self, prediction: Prediction) -> bool:
         """Is there something to compare, and somebody to ask? So that what would come to nothing is not set going."""
         return prediction.decision.certified and any(
-            upstream.refusal(_PATIENCE_S) is None for upstream in self._node.upstreams
+            upstream.refusal(_PATIENCE_S) is None for upstream in self.node.upstreams
         )
 
     async def begin(self, text: str, prediction: Prediction) -> None:
@@ -41,7 +46,7 @@ class Auditor:
         if point is None or not prediction.decision.certified:
             return
         if prediction.tier is Tier.CLOUD:
-            self._node.control.report(point, False)
+            self._found(text, prediction, point, prediction.label)
             return
         import asyncio
 
@@ -55,7 +60,7 @@ class Auditor:
             task.cancel()
 
     async def _compare(self, text: str, prediction: Prediction, point: float) -> None:
-        node = self._node
+        node = self.node
         request = Request(
             text=text,
             release=node.release,
@@ -70,5 +75,10 @@ class Auditor:
             above = await upstream.ask(request, _PATIENCE_S)
             node.control.settle(above if isinstance(above, Prediction) else None, node.clock())
             if isinstance(above, Prediction) and above.tier is Tier.CLOUD:
-                node.control.report(point, above.label != prediction.label)
+                self._found(text, prediction, point, above.label)
                 return
+
+    def _found(self, text: str, prediction: Prediction, point: float, label: str) -> None:
+        self.node.control.report(point, label != prediction.label)
+        if self._heard is not None:
+            self._heard(text, prediction, label)

@@ -135,6 +135,12 @@ class Control:
         with self._lock:
             self._pressure[name] = pressure
 
+    def follow(self, before: "Control") -> None:
+        """Go on with the money and the pressures of the one that this takes the place of, before the first answer."""
+        with before._lock:
+            self._lock = before._lock  # both spend the same money, until the last answer of the old one
+            self._pressure, self._budget = dict(before._pressure), before._budget
+
     def coin(self) -> bool:
         """Is the next request audited?"""
         return self._keeper is not None and self._chance() < self._audits

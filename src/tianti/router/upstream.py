@@ -168,6 +168,7 @@ def connect(
     releases: Sequence[Release],
     trust: Trust | None = None,
     known: dict[tuple[str, str], Upstream] | None = None,
+    heard: Callable[[int], None] | None = None,
 ) -> list[list[Upstream]]:
     """What each release may ask; nothing is sent yet.
 
@@ -177,20 +178,27 @@ def connect(
         releases: all of one model name.
         trust: how our nodes are known, and what they are shown; a called cloud is shown none of it.
         known: those that there are already, by name and by what they are asked for; new ones are added.
+        heard: is told, on the event loop, of the newest release's counter that a node of ours names.
 
     Raises:
         UsageError: a URL is not one, what the trust names cannot be used, or the cloud's secret is missing.
         PackageError: a release holds its cloud's model, so there is no server to call.
     """
     known = {} if known is None else known
-    return [[_upstream(name, release, trust, known) for name in names] for release in releases]
+    return [[_upstream(name, release, trust, known, heard) for name in names] for release in releases]
 
 
-def _upstream(name: str, release: Release, trust: Trust | None, known: dict[tuple[str, str], Upstream]) -> Upstream:
+def _upstream(
+    name: str,
+    release: Release,
+    trust: Trust | None,
+    known: dict[tuple[str, str], Upstream],
+    heard: Callable[[int], None] | None,
+) -> Upstream:
     called = _is_cloud(name)
     key = (name, release.id if called else release.record.name)
     if key not in known:
-        known[key] = Upstream(_cloud(name, release) if called else _node(name, release, trust))
+        known[key] = Upstream(_cloud(name, release) if called else _node(name, release, trust, heard))
     return known[key]
 
 
@@ -198,10 +206,10 @@ def _is_cloud(name: str) -> bool:
     return name.partition("=")[0] == Tier.CLOUD
 
 
-def _node(url: str, release: Release, trust: Trust | None) -> Remote:
+def _node(url: str, release: Release, trust: Trust | None, heard: Callable[[int], None] | None) -> Remote:
     from tianti.runtimes.remote import RemoteRung  # a ladder of one rung never loads the network library
 
-    return RemoteRung(url, release.record.name, trust)
+    return RemoteRung(url, release.record.name, trust, heard)
 
 
 def _cloud(name: str, release: Release) -> Remote:

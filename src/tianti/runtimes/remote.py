@@ -6,7 +6,7 @@ Invariants: an ask ends within its time, with a prediction or an UpstreamError; 
 one that was asked for is not `certified`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -23,12 +23,16 @@ from tianti.spec import Prediction, Request
 class RemoteRung:
     """Another node at a URL such as http://edge:8081, answering for the model of this name.
 
+    `heard` is told, at each answer that names it, of the counter of the newest release that the node knows.
+
     Raises:
         UsageError: the URL is not one, or what the trust names cannot be used with it.
     """
 
-    def __init__(self, url: str, model: str, trust: Trust | None = None) -> None:
-        self._connection = Connection(url, trust=trust or Trust())
+    def __init__(
+        self, url: str, model: str, trust: Trust | None = None, heard: Callable[[int], None] | None = None
+    ) -> None:
+        self._connection = Connection(url, trust=trust or Trust(), heard=heard)
         self.name = self._connection.name
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
         self._relay = Relay(self.name, self._send)

@@ -8,6 +8,7 @@ given up, and what it had under way with it.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -19,6 +20,7 @@ from tianti.errors import (
     DeadlineError,
     OverloadError,
     QuotaError,
+    StoreError,
     TiantiError,
     UnknownModelError,
     UsageError,
@@ -27,7 +29,7 @@ from tianti.protocols.infer import MAX_BODY_BYTES
 from tianti.protocols.oip import encode_error
 from tianti.serving.access import ANYBODY, Access, Caller
 from tianti.serving.access import Scope as AccessScope
-from tianti.serving.http import Call, Reply, Route, Routes
+from tianti.serving.http import Call, Part, Reply, Route, Routes
 from tianti.spec import Tier
 from tianti.telemetry.context import take_request_id
 from tianti.telemetry.tally import Tally
@@ -41,6 +43,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _WATCH_S = 0.02  # how often requests are looked for that have become old enough to watch their callers
+_PIECE_BYTES = 1 << 16  # a caller has the limit of a connection for each, however slow its line
+_NOT_MODIFIED = 304
 _log = logging.getLogger("tianti")
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownModelError, 404),
@@ -112,17 +116,15 @@ class App:
             reply = await self._reply(scope, headers, watched)
             if reply is None:
                 return
-            head = [
-                (b"content-type", reply.media_type),
-                (b"content-length", b"%d" % len(reply.body)),
-                (b"x-request-id", request_id.encode()),
-                *reply.headers,
-            ]
+            head = [*_content(reply), (b"x-request-id", request_id.encode()), *reply.headers]
             if self.closing:
                 head.append((b"connection", b"close"))
             await send({"type": "http.response.start", "status": reply.status, "headers": head})
-            body = b"" if scope["method"] == "HEAD" else reply.body
-            await send({"type": "http.response.body", "body": body})
+            is_head = scope["method"] == "HEAD"
+            if reply.part is None:
+                await send({"type": "http.response.body", "body": b"" if is_head else reply.body})
+            else:
+                await _send_part(reply.part, send, is_head)
         except asyncio.CancelledError:
             if not watched.left:
                 raise  # the server is being stopped
@@ -138,7 +140,7 @@ class App:
                 return Reply(encode_error(f"nothing is at {scope['path']}; see /openapi.json"), 404)
             routes, params = found
             method = scope["method"]
-            route = routes.get("GET" if method == "HEAD" else method)
+            route = routes.get(method) or (routes.get("GET") if method == "HEAD" else None)
             if route is None:
                 allowed = ", ".join(routes).encode()
                 return Reply(encode_error(f"{method} is not for this path"), 405, headers=((b"allow", allowed),))
@@ -171,6 +173,28 @@ class App:
             reply = await route.handle(call)
             replied(reply.status)
             return reply
+
+
+def _content(reply: Reply) -> tuple[tuple[bytes, bytes], ...]:
+    """RFC 9110, 8.6: what was not modified has no length of its own."""
+    if reply.status == _NOT_MODIFIED:
+        return ()
+    size = len(reply.body) if reply.part is None else reply.part.size_bytes
+    return (b"content-type", reply.media_type), (b"content-length", b"%d" % size)
+
+
+async def _send_part(part: Part, send: Send, is_head: bool) -> None:
+    """Piece by piece, as fast as they are taken. A file that has shrunk ends the connection, as its end would lie."""
+    left = 0 if is_head else part.size_bytes
+    with part.file as file, contextlib.suppress(ConnectionError):  # the caller has left
+        while True:
+            piece = await asyncio.to_thread(file.read, min(left, _PIECE_BYTES)) if left else b""
+            if left and not piece:
+                raise StoreError(f"expected {left} bytes more of a file that is being sent, got none; publish it anew")
+            left -= len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+            if not left:
+                return
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -1,7 +1,7 @@
-"""One request of a connection and its answer: uvicorn's own cycle, for an app that answers in one piece.
+"""One request of a connection and its answer: uvicorn's own cycle, for an app that says how long each answer is.
 
-Head and body leave in one write, and what our app never does is not looked for (chunks, its own `transfer-encoding`):
-a quarter of uvicorn's time a request, which a small model notices.
+Head and body leave in one write, or the head with the body's first piece, and what our app never does is not looked
+for (chunks, its own `transfer-encoding`): a quarter of uvicorn's time a request, which a small model notices.
 Not here: when a request may begin, and what follows its answer (`connection`).
 Invariant: an answer has the headers that it was given and no others, whatever bytes are in them.
 """
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Cycle(RequestResponseCycle):
-    """Takes `http.response.start`, then one `http.response.body` with all of it (ASGI 3.0, "Response Start", ...)."""
+    """Takes `http.response.start`, then `http.response.body` once or more (ASGI 3.0, "Response Start", ...)."""
 
-    _status: int
+    _status = 0  # until there is one, and once it is sent
     _headers: Iterable[tuple[bytes, bytes]]
 
     async def send(self, message: "ASGISendEvent") -> None:
@@ -27,14 +27,21 @@ class Cycle(RequestResponseCycle):
             self.response_started, self.waiting_for_100_continue = True, False
             self._status, self._headers = message["status"], message["headers"]
         elif message["type"] == "http.response.body":
-            await self._answer(message["body"])
+            await self._answer(message["body"], message.get("more_body", False))
 
-    async def _answer(self, body: bytes) -> None:
+    async def _answer(self, body: bytes, more: bool) -> None:
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
+            if more:
+                raise ConnectionResetError("the caller has left")  # ASGI 2.4, "Disconnected Client"
             return
-        self.transport.write(self._head() + body)
+        if self._status:
+            body = self._head() + body
+            self._status = 0
+        self.transport.write(body)
+        if more:
+            return
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:

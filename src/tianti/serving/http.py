@@ -6,13 +6,13 @@ Invariant: where two routes claim a path and a method, the first has it.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote
 
 from tianti.serving.access import ANYBODY, Caller
 from tianti.serving.models import Via
 
-_PARAMETER = re.compile(r"\\{(\w+)\\}")
+_PARAMETER = re.compile(r"\\{(\w+)(\\\*)?\\}")
 
 
 class Call(NamedTuple):
@@ -31,17 +31,26 @@ class Call(NamedTuple):
         return Via(dialect, self.caller)
 
 
+class Part(NamedTuple):
+    """The next so many bytes of an open file, which whoever sends them closes."""
+
+    file: BinaryIO
+    size_bytes: int
+
+
 class Reply(NamedTuple):
-    """What is sent."""
+    """What is sent: `body`, or `part`, piece by piece. With status 304 it has no content, and says nothing of it."""
 
     body: bytes
     status: int = 200
     media_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    part: Part | None = None
 
 
 class Route(NamedTuple):
-    """Who answers at a path such as `/v2/models/{name}/infer`, where `{…}` matches anything but a slash and a colon.
+    """Who answers at a path such as `/v2/models/{name}/infer`, where `{…}` matches anything but a slash and a colon,
+    and `{…*}` anything. A GET answers HEAD too, where there is no route for that.
 
     `scope` is what a caller's token has to allow; None: open to everybody. `show` makes the dialect's own body of an
     error; None: the app's.
@@ -65,7 +74,7 @@ class Routes:
             by_path.setdefault(route.path, {}).setdefault(route.method, route)
         for path, methods in by_path.items():
             if "{" in path:
-                pattern = _PARAMETER.sub(r"(?P<\1>[^/:]+)", re.escape(path))
+                pattern = _PARAMETER.sub(_as_pattern, re.escape(path))
                 self._patterns.append((re.compile(pattern), methods))
             else:
                 self._fixed[path] = methods
@@ -78,3 +87,7 @@ class Routes:
             if (found := pattern.fullmatch(path)) is not None:
                 return methods, {name: unquote(value) for name, value in found.groupdict().items()}
         return None
+
+
+def _as_pattern(parameter: "re.Match[str]") -> str:
+    return f"(?P<{parameter[1]}>{'.+' if parameter[2] else '[^/:]+'})"

@@ -1,7 +1,7 @@
 """The node's HTTP interface as an OpenAPI 3.1 document: GET /openapi.json.
 
 Bodies are described by the records that are read and written; a summary is the handler's docstring.
-Not here: the routes themselves.
+Not here: the routes themselves; static files of a repository (`files`), which are as the TUF specification has them.
 Invariants: every route is in it, with every status that it answers with; it is made once.
 """
 

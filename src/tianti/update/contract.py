@@ -20,7 +20,7 @@ class Polled(msgspec.Struct, frozen=True):
 
 
 class Source(Protocol):
-    """A repository's files, by their path in it; read only, one thread at a time."""
+    """A repository's files, by their path in it as URLs spell it; read only, one thread at a time."""
 
     def poll(self, etag: str | None) -> Polled:
         """One conditional request for the timestamp (RFC 9110, 13.1.2).
@@ -44,21 +44,26 @@ class Source(Protocol):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """What verified metadata say: the rollout, with the floors and the revoked that were signed offline merged in.
+    """What verified metadata say: the rollout, with the floor and the revoked that were signed offline merged in.
 
-    `versions` by role, and when the timestamp was issued: neither may ever go down.
+    `versions` by role, and when the timestamp was issued, go up only, under the same `online_keys`; `anew`: what was
+    known before is void, since one of its keys was taken back (TUF specification, 5.3.11). `floor` is the counter that
+    was signed offline alone.
     """
 
     rollout: Rollout
+    floor: int
     versions: dict[str, int]
     issued_s: int
+    online_keys: tuple[str, ...] = ()
+    anew: bool = False
 
 
 class MetadataClient(Protocol):
     """A TUF client of one repository and channel."""
 
     def refresh(self, now_s: int) -> Said:
-        """Fetch and verify what is new; `now_s` is the time by which expiry is judged.
+        """Fetch and verify what is new; expiry is judged by the clock `now_s`, or what is known to be later.
 
         Raises:
             UpdateError: it cannot be fetched, is not signed by who may, is older than known, or has expired.
@@ -67,9 +72,12 @@ class MetadataClient(Protocol):
         ...
 
     def shipment(self, release: str) -> Shipment:
-        """The files of a release that the last `refresh` knows.
+        """The files of a release that the last `refresh` knows; ask before each activation.
+
+        What a rollout says of counters is signed online; only this compares it with what was signed offline.
 
         Raises:
-            UpdateError: it is not offered, cannot be fetched, or contradicts the metadata.
+            UpdateError: it is not offered, was revoked, is below the floor, cannot be fetched, or contradicts the
+                metadata.
         """
         ...

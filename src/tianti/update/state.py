@@ -30,8 +30,8 @@ class UpdateState(msgspec.Struct, frozen=True, kw_only=True):
 
     `seq` counts the saves. `active` serves; `last_good` is what to go back to; `bad` is never tried again. `floors` are
     the least versions of signed metadata by role, `counter` the least of releases, `time_floor_s` the least time that
-    it can be: what is lower is refused. `etag` is of the timestamp last seen; `failures` counts the checks that failed
-    in a row.
+    it can be: what is lower is refused, while `online_keys` are those that signed it. `etag` is of the timestamp last
+    seen; `refreshed_s` is when metadata were last verified; `failures` counts the checks that failed in a row.
     """
 
     seq: int = 0
@@ -42,6 +42,8 @@ class UpdateState(msgspec.Struct, frozen=True, kw_only=True):
     floors: dict[str, int] = {}
     counter: int = 0
     time_floor_s: int = 0
+    online_keys: tuple[str, ...] = ()
+    refreshed_s: int = 0
     etag: str | None = None
     failures: int = 0
 
