@@ -1,6 +1,6 @@
-"""What a device knows about itself, and whether a release is for it.
+"""What this machine is, as rollouts and releases ask about it.
 
-Not here: what a rollout makes of it (`package.rollout`).
+Not here: what follows from it (`package.decide`, `machine`).
 """
 
 import platform
@@ -14,27 +14,29 @@ from tianti.update.home import Home
 
 
 def facts_of(home: Home) -> Facts:
-    """What rings may ask about the device of this folder."""
-    return Facts(device_id=home.device, runtime=runtime(), abi=abi(), tags=frozenset(home.tags), region=home.region)
+    """What a device or a node knows about itself."""
+    return Facts(
+        device_id=home.device, runtime=own_runtime(), abi=own_abi(), tags=frozenset(home.tags), region=home.region
+    )
 
 
-def runtime() -> str:
-    """The version of Tianti."""
+def own_runtime() -> str:
+    """The version of Tianti that runs here."""
     return str(import_module("tianti").__version__)  # which imports what imports this
 
 
-def abi() -> str:
-    """The machine, such as linux-x86_64, linux-aarch64, darwin-arm64 or win32-amd64."""
+def own_abi() -> str:
+    """The system and its processor."""
     return f"{sys.platform}-{platform.machine().lower()}"
 
 
-def check_runs_here(shipment: Shipment) -> None:
+def check_runs(shipment: Shipment) -> None:
     """Make sure that a release is for this machine and this version.
 
     Raises:
         UpdateError: it is not.
     """
-    if version_numbers(runtime()) < version_numbers(shipment.min_runtime):
+    if version_numbers(own_runtime()) < version_numbers(shipment.min_runtime):
         raise UpdateError(f"release {shipment.release[:12]} needs tianti {shipment.min_runtime}; update tianti")
-    if shipment.abi not in (None, abi()):
-        raise UpdateError(f"release {shipment.release[:12]} is for {shipment.abi}, this is {abi()}; roll out another")
+    if shipment.abi not in (None, own_abi()):
+        raise UpdateError(f"release {shipment.release[:12]} is for {shipment.abi}, this is {own_abi()}; offer another")

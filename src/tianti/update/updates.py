@@ -25,7 +25,7 @@ from tianti.spec import Tier
 from tianti.update import machine
 from tianti.update.contract import MetadataClient, Polled, Said, Source
 from tianti.update.disk import Disk
-from tianti.update.facts import check_runs_here, facts_of, runtime
+from tianti.update.facts import check_runs, facts_of, own_runtime
 from tianti.update.home import read_home, release_folder
 from tianti.update.identity import read_key
 from tianti.update.install import Progress, collect, install, installed
@@ -249,13 +249,12 @@ class Updates:
         self.keep_totals()
         if home.reports is None or (key := read_key(self.folder)) is None:
             return False
-        number = max(totals.number + 1, at_s)  # goes on rising where the totals were lost
-        report = make_report(home, totals, state, self.holds(), number=number, at_s=at_s, runtime=runtime())
-        told = self._told
-        if told and at_s - told.at_s < _TELL_S and report == replace(told, number=number, at_s=at_s):
+        report, told = make_report(home, totals, state, self.holds(), at_s=at_s, runtime=own_runtime()), self._told
+        if told and at_s - told.at_s < _TELL_S and told == replace(report, number=told.number, at_s=told.at_s):
             return False
-        totals.number = number
+        totals.number = max(totals.number + 1, at_s)  # goes on rising where the totals were lost
         self.keep_totals()
+        report = replace(report, number=totals.number)
         send(home.reports, [sign_report(report, key)], self._trust)
         self._told = report
         return True
@@ -336,7 +335,7 @@ class Updates:
     def _install(self, release: str, progress: Progress | None) -> Path:
         assert self._metadata is not None
         shipment = self._metadata.shipment(release)
-        check_runs_here(shipment)
+        check_runs(shipment)
         have = [release_folder(self.folder, held) for held in self.holds()]
         return install(
             self.folder,
