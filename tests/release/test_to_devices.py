@@ -11,7 +11,7 @@ from tests.release.test_publishing import PRODUCT, SIGNERS, many_words, offer, r
 from tests.tiny_release import make_release
 from tianti.errors import UpdateError
 from tianti.package import read_release, verify_package
-from tianti.release import create, publish, refresh, revoke, rollback, seal, to_bytes
+from tianti.release import create, publish, revoke, rollback, seal, to_bytes
 from tianti.spec import Tier
 from tianti.update.install import install
 from tianti.update.metadata import TufClient
@@ -75,14 +75,3 @@ def test_a_device_follows_releases_and_a_rollback(tmp_path: Path) -> None:
 def sum_of_packed(shipment) -> int:  # noqa: ANN001
     files = {file.sha256: file for file in shipment.files.values() if file.tier in (None, DEVICE)}
     return sum(shipment.compressed.get(digest, file).size_bytes for digest, file in files.items())
-
-
-def test_a_device_takes_what_two_machines_sign_whose_clocks_differ(tmp_path: Path) -> None:
-    repo = tmp_path / "repo"
-    repository, shipment = offer(repo, create(SIGNERS, NOW_S), make_release(tmp_path / "release"))
-    repository = roll(repo, repository, shipment.release)
-    client = TufClient(tmp_path, to_bytes(repository.root), FolderSource(repo), PRODUCT, CHANNEL, UpdateState())
-    for clock_s in (NOW_S + 40, NOW_S + 10):
-        repository = refresh(repository, SIGNERS, clock_s)
-        publish(repo, repository)
-        assert client.refresh(NOW_S).issued_s == NOW_S + 40

@@ -188,7 +188,7 @@ def sign(repository: Repository, role: str, signed: Any, signers: Signers, now_s
     signed = copy.deepcopy(signed)
     signed.expires = datetime.fromtimestamp(now_s + life_s(repository, role), UTC)
     if role == "timestamp":
-        # devices refuse a time before the one they know, and two machines' clocks are never the same
+        # it never goes down, and two machines' clocks are never the same
         signed.unrecognized_fields["custom"] = {"issued": max(now_s, issued_s(repository))}
     metadata = Metadata(signed)
     try:
