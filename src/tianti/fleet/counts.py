@@ -1,7 +1,7 @@
 """From reports to what the guard judges.
 
 Not here: judging (`guard`), where reports are kept (`ledger`). Invariant: each device counts once, in one source: the
-node that passed its report on, or, where it reports directly, one of 16 groups by its id.
+node that passed its report on, or, where it reports directly, its group, one of 16.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,21 +12,28 @@ from tianti.store import sha256_bytes
 
 SETTLED: tuple[Fate, ...] = ("activated", "failed", "reverted")
 """What is over: the release was tried on the device, whatever came of it."""
+BEGUN: tuple[Fate, ...] = ("trial", *SETTLED)
 FAILED: tuple[Fate, ...] = ("failed", "reverted")
+
+
+def group_of(device: str) -> str:
+    """The group that a device is in, by its id."""
+    return sha256_bytes(device.encode())[0]
 
 
 def source_of(device: str, via: str | None) -> str:
     """The source that a device's report counts for."""
-    return f"direct-{sha256_bytes(device.encode())[0]}" if via is None else via
+    return f"direct-{group_of(device)}" if via is None else via
 
 
 def count_fates(fates: Iterable[tuple[str, Fate, int]]) -> dict[str, Count]:
     """Counts by source, of so many devices each."""
     counts: dict[str, Count] = {}
     for source, fate, devices in fates:
-        if fate in SETTLED:
-            old = counts.get(source, Count())
-            counts[source] = Count(old.activated + devices, old.failed + devices * (fate in FAILED))
+        if fate in BEGUN:
+            old, failed = counts.get(source, Count()), devices * (fate in FAILED)
+            settled = devices * (fate in SETTLED)
+            counts[source] = Count(old.activated + settled, old.failed + failed, old.began + devices)
     return counts
 
 
