@@ -36,8 +36,8 @@ class Member:
 
     def report(self, number: int | None = None, **more: Any) -> Report:
         self.number = self.number + 1 if number is None else number
-        given = {"device": self.id, "product": PRODUCT, "channel": CHANNEL, "tier": self.tier} | more
-        return Report(number=self.number, at_s=0, runtime="0.1.0", **given)
+        about = {"device": self.id, "product": PRODUCT, "channel": CHANNEL, "tier": self.tier}
+        return Report(**{**about, "number": self.number, "at_s": 0, "runtime": "0.1.0", **more})
 
     def sign(self, **more: Any) -> Signed:
         return sign_report(self.report(**more), self.key)
@@ -46,7 +46,7 @@ class Member:
         ledger.record([Told(self.report(**more), source_of(self.id, via), received_s)])
 
 
-def make_token(ledger: Ledger, tier: Tier = Tier.DEVICE, uses: int = 1_000, **more: Any) -> str:
+def make_token(ledger: Ledger, tier: Tier = Tier.DEVICE, uses: int = 10_000, **more: Any) -> str:
     token, invitation = invite(tier, PRODUCT, CHANNEL, 0, uses=uses, **more)
     ledger.add_invitation(invitation)
     return token

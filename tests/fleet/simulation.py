@@ -1,9 +1,10 @@
 """A fleet in virtual time: devices poll, install, try and report; a hub counts, judges and publishes.
 
-Real are the statement, each device's place in it and decision on it, the guard and the plan. Made up are the times that
-things take, and on which devices a release fails. Not here: signatures, networks, disks. Devices are rows of arrays,
-since a million objects would take an hour: all that a statement asks the same of share one call of `decide`, made for
-one of them; the first `watched` devices are asked each for itself and must agree.
+Real are the statement, each device's place in it, its state and choice, the wait for its next poll, the guard and the
+plan. Made up are the times that things take, and on which devices a release fails. Not here: signatures, networks,
+disks. Devices are rows of arrays, since a million objects would take an hour: all that are in one state and on one side
+of the ring's edge share one choice, made for one of them; the first `watched` devices each make their own and must
+agree.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tianti.fleet import Count, Plan, Step, Terms, judge, next_step
-from tianti.package import Choice, Facts, Installed, Ring, Rollout, bucket, decide
+from tianti.package import Facts, Installed, Ring, Rollout, bucket
+from tianti.update.machine import began_trial, choose, proved, reverted
+from tianti.update.schedule import first_wait_s, next_wait_s
+from tianti.update.state import UpdateState
 
 OLD, NEW = "a" * 64, "b" * 64
 SALT = NEW[:16]
@@ -25,7 +29,8 @@ INSTALL_S, FAILS_IN_S, TRIAL_S = (5.0, 60.0), 5.0, 600.0
 """From a poll to the trial; from there until a failing release is taken back, and until another one is kept."""
 
 Rows = NDArray[np.int64]
-Decide = Callable[[Rollout, Facts, Installed | None, int], Choice]
+_GOOD_OLD = UpdateState(active=OLD, last_good=OLD)
+_TRIES_NEW = began_trial(_GOOD_OLD, NEW)
 
 
 def named(row: int) -> Facts:
@@ -47,7 +52,7 @@ class Devices:
         self.source = self.rng.integers(0, sources, count)
         self.fails = self.rng.random(count) < failing
         self.new, self.exposed, self.bad = (np.zeros(count, dtype=bool) for _ in range(3))
-        self.polls_at = self.rng.random(count) * poll_s
+        self.polls_at = first_wait_s(poll_s, self.rng.random(count))
         self.trial_ends = np.full(count, np.inf)
         self.told = np.zeros((3, sources), dtype=np.int64)  # activated, failed, began
 
@@ -56,7 +61,7 @@ class Devices:
         while len(due := np.flatnonzero(self.polls_at < until_s)):
             at = self.polls_at[due]
             self.obey(due, at, statement)
-            self.polls_at[due] = at + statement.poll_s * self.rng.uniform(0.8, 1.2, len(due))
+            self.polls_at[due] = at + next_wait_s(statement.poll_s, 0, self.rng.random(len(due)))
         self.end_trials(until_s)
 
     def obey(self, due: Rows, at: NDArray[np.float64], statement: Rollout) -> None:
@@ -70,21 +75,29 @@ class Devices:
 
     def decided(self, due: Rows, statement: Rollout, now_s: int) -> NDArray[np.int64]:
         """For each: 1, it goes to NEW; -1, back to OLD; 0, it stays."""
-        kind = self.new[due] * 2 + (self.places[due] < statement.rings[0].ppm)
+        inside = self.places[due] < statement.rings[0].ppm
+        kind = inside + 2 * self.bad[due] + 4 * self.new[due] + 8 * (self.trial_ends[due] < np.inf)
         going = np.zeros(len(due), dtype=np.int64)
         for one in np.unique(kind):
             same = kind == one
             going[same] = self.asked(int(due[same][-1]), statement, now_s)
         for place in np.flatnonzero(due < self.watched):
             alone = self.asked(int(due[place]), statement, now_s)
-            assert going[place] == alone, f"device {due[place]} is said to go {going[place]}, decides {alone}"
-        going[self.bad[due] & (going == 1)] = 0  # its own list of releases that failed on it
+            assert going[place] == alone, f"device {due[place]} is said to go {going[place]}, chooses {alone}"
         return going
 
     def asked(self, row: int, statement: Rollout, now_s: int) -> int:
-        runs = Installed(NEW, 2) if self.new[row] else Installed(OLD, 1)
-        chosen = decide(statement, named(row), runs, now_s).release
+        state = self.state_of(row)
+        installed = Installed(NEW, 2) if state.active == NEW else Installed(OLD, 1)
+        chosen = choose(state, statement, named(row), installed, now_s).release
         return {None: 0, NEW: 1, OLD: -1}[chosen]
+
+    def state_of(self, row: int) -> UpdateState:
+        if self.bad[row]:
+            return reverted(_TRIES_NEW)
+        if not self.new[row]:
+            return _GOOD_OLD
+        return _TRIES_NEW if self.trial_ends[row] < np.inf else proved(_TRIES_NEW)
 
     def end_trials(self, until_s: float) -> None:
         ended = np.flatnonzero(self.trial_ends < until_s)

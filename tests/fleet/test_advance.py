@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import msgspec
-import pytest
-
-from tianti.fleet import Known, Plan, Step, Terms, Told, Verdict, decide_step, next_step
-from tianti.package import Beside, Fate, Report
+from tianti.fleet import Known, Met, Plan, Step, Terms, Told, Verdict, decide_step, next_step
+from tianti.package import Beside, Report
 from tianti.spec import Tier
 
 NEW, OLD = "a" * 64, "b" * 64
@@ -29,12 +26,14 @@ def node(name: str, holds: tuple[str, ...], heard_s: int) -> Told:
     return Told(report, name, heard_s)
 
 
-def fates(activated: int, failed: int, sources: int = 4) -> list[tuple[str, Fate, int]]:
+def fates(activated: int, failed: int, sources: int = 4, groups: int = 8) -> list[Met]:
+    parts = sources * groups
     return [
-        row
+        Met(str(source), str(group), fate, count // parts)
         for source in range(sources)
-        for row in ((str(source), "activated", activated // sources), (str(source), "reverted", failed // sources))
-    ]
+        for group in range(groups)
+        for fate, count in (("activated", activated), ("reverted", failed))
+    ]  # type: ignore[misc]
 
 
 def audits(texts: int = 8_000, kept: int = 4_000, agreeing: int = 3_900, audited: int = 2_000, harmful: int = 4) -> Any:
@@ -62,21 +61,19 @@ def test_an_operator_need_not_wait_for_a_node_that_cannot() -> None:
 
 
 def test_a_healthy_ring_advances_and_a_bad_one_is_halted() -> None:
-    assert decide(plan_at(0), fates=fates(2_000, 4)).step == "advance"
-    assert decide(plan_at(0), fates=fates(1_800, 200)).step == "halt"
-    assert decide(plan_at(0), now_s=50, fates=fates(2_000, 4)).step == "hold"  # it has not dwelled
-    assert decide(plan_at(0), now_s=50, fates=fates(1_800, 200)).step == "halt"  # that does not matter
+    assert decide(plan_at(0), fates=fates(2_016, 0)).step == "advance"
+    assert decide(plan_at(0), fates=fates(1_792, 224)).step == "halt"
+    assert decide(plan_at(0), now_s=50, fates=fates(2_016, 0)).step == "hold"  # it has not dwelled
+    assert decide(plan_at(0), now_s=50, fates=fates(1_792, 224)).step == "halt"  # that does not matter
 
 
 def test_releases_that_are_still_on_trial_say_nothing() -> None:
-    staged: list[tuple[str, Fate, int]] = [
-        (name, fate, 9_000) for name in "abcd" for fate in ("trial", "staged")  # type: ignore[misc]
-    ]  # fmt: skip
+    staged = [Met(name, name, fate, 9_000) for name in "abcd" for fate in ("trial", "staged")]  # type: ignore[arg-type]
     assert decide(plan_at(0), fates=staged).step == "hold"
 
 
 def test_a_small_fleet_goes_by_dwell_and_promote() -> None:
-    few = {"devices": 300, "fates": fates(12, 0)}
+    few = {"devices": 300, "fates": fates(32, 0)}
     assert "an operator promotes" in decide(plan_at(0), **few).reason
     assert decide(plan_at(0), **few, promoted=True).step == "advance"
     assert decide(plan_at(0), now_s=50, **few, promoted=True).step == "hold"
@@ -89,9 +86,9 @@ def test_only_the_devices_that_a_step_adds_can_tell_something_new() -> None:
 
 
 def test_a_rollout_that_is_halted_or_done_stays() -> None:
-    assert decide(plan_at(0), halted=True, fates=fates(2_000, 4)) == Verdict("hold", "it is halted")
-    assert decide(plan_at(2), fates=fates(2_000, 4)) == Verdict("hold", "it has taken its last step")
-    assert decide(plan_at(2), fates=fates(1_800, 200)).step == "halt"
+    assert decide(plan_at(0), halted=True, fates=fates(2_016, 0)) == Verdict("hold", "it is halted")
+    assert decide(plan_at(2), fates=fates(2_016, 0)) == Verdict("hold", "it has taken its last step")
+    assert decide(plan_at(2), fates=fates(1_792, 224)).step == "halt"
     assert decide(plan_at(2), promoted=True).step == "hold"
 
 
@@ -127,7 +124,7 @@ def test_without_a_certificate_a_shadow_takes_an_operator() -> None:
 def test_a_whole_healthy_rollout_in_virtual_time() -> None:
     plan, now_s, taken = plan_at(-1, SHADOW), 0, []
     while not plan.done:
-        told = {"fates": fates(2_000, 4)} if now_s - plan.since_s >= 60 else {}
+        told = {"fates": fates(2_016, 0)} if now_s - plan.since_s >= 60 else {}
         verdict = decide(plan, now_s, alpha=0.01, beside=audits(), **told)
         if verdict.step == "advance":
             plan = next_step(plan, now_s)
@@ -137,9 +134,13 @@ def test_a_whole_healthy_rollout_in_virtual_time() -> None:
     assert taken == [(0, 0), (1, 100), (2, 200), (3, 300)]
 
 
-@pytest.mark.parametrize("at", [0, 1])
-def test_one_edge_alone_neither_halts_nor_advances(at: int) -> None:
-    plan = plan_at(at)
-    assert decide(plan, fates=fates(4_000, 0, sources=1)).step == "hold"
-    assert decide(plan, fates=fates(0, 4_000, sources=1)).step == "hold"
-    assert msgspec.structs.replace(plan, at=at).step.ppm
+def test_few_edges_alone_never_advance_a_ring_but_their_devices_halt_it() -> None:
+    for sources in (1, 2):
+        assert decide(plan_at(0), fates=fates(4_000, 0, sources)).step == "hold"
+        assert decide(plan_at(0), fates=fates(0, 4_000, sources)).step == "halt"
+        assert decide(plan_at(0), fates=fates(0, 4_000, sources, groups=2)).step == "hold"  # hardly more than devices
+
+
+def test_where_there_are_enough_edges_one_alone_does_not_halt() -> None:
+    healthy = [met._replace(source=f"ok-{met.source}") for met in fates(2_016, 0)]
+    assert decide(plan_at(0), fates=[*healthy, *fates(0, 4_000, sources=1)]).step != "halt"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fleet.members import LINE, NEW, OLD, Member, join_many, make_token
 from tianti.errors import StoreError
-from tianti.fleet import SqliteLedger, Standing, Told, count_fates
+from tianti.fleet import Judged, SqliteLedger, Told, count_fates
 from tianti.package import Beside
 from tianti.spec import Tier
 
@@ -28,7 +28,7 @@ def test_the_newest_report_of_a_device_counts(ledger: SqliteLedger) -> None:
     member.tell(ledger, 10, number=2, fates={NEW: "failed"})
     member.tell(ledger, 20, number=1, fates={NEW: "activated"})  # a late one
     member.tell(ledger, 30, number=2, fates={NEW: "activated"})  # and one that lies about its number
-    assert [(fate, count) for _, fate, count in ledger.fates(LINE, NEW, 0)] == [("failed", 1)]
+    assert [(met.fate, met.devices) for met in ledger.fates(LINE, NEW, 0)] == [("failed", 1)]
 
 
 def test_a_fate_has_the_time_of_its_last_change(ledger: SqliteLedger) -> None:
@@ -45,7 +45,7 @@ def test_each_device_counts_once_wherever_its_reports_come_by(ledger: SqliteLedg
     for member, via in zip(members, ("e1", "e1", "e1", "e2", "e2", None), strict=True):
         member.tell(ledger, fates={NEW: "activated", OLD: "reverted"})
         member.tell(ledger, via=via, fates={NEW: "activated"})
-    counts = count_fates(ledger.fates(LINE, NEW, 0))
+    counts = count_fates((met.source, met.fate, met.devices) for met in ledger.fates(LINE, NEW, 0))
     assert (counts["e1"].activated, counts["e2"].activated, sum(c.activated for c in counts.values())) == (3, 2, 6)
 
 
@@ -73,10 +73,10 @@ def test_what_a_revoked_device_said_counts_no_more(ledger: SqliteLedger) -> None
     for member, fate in ((liar, "failed"), (honest, "activated")):
         member.tell(ledger, fates={NEW: fate}, beside={NEW: Beside(texts=1)})
     ledger.revoke(liar.id, 5)
-    assert [fate for _, fate, _ in ledger.fates(LINE, NEW, 0)] == ["activated"]
+    assert [met.fate for met in ledger.fates(LINE, NEW, 0)] == ["activated"]
     assert ledger.count(LINE) == 1
     liar.tell(ledger, 6, fates={NEW: "failed"})  # one that was believed just before
-    assert [fate for _, fate, _ in ledger.fates(LINE, NEW, 0)] == ["activated"]
+    assert [met.fate for met in ledger.fates(LINE, NEW, 0)] == ["activated"]
 
 
 def test_an_order_is_for_one_step_of_one_release(ledger: SqliteLedger) -> None:
@@ -92,16 +92,16 @@ def test_the_fleet_in_numbers(ledger: SqliteLedger) -> None:
     for member in members[:3]:
         member.tell(ledger, 50, release=OLD, fates={NEW: "failed"})
     ledger.revoke(members[0].id, 60)
-    standing = Standing(
+    judged = Judged(
         product="demo", channel="stable", release=NEW, counter=2, at=0, steps=2, ppm=5, shadow=False,
         halted=False, since_s=0, action="hold", reason="", judged_s=0,
     )  # fmt: skip
-    ledger.stand([standing])
+    ledger.keep_judged([judged])
     fleet = ledger.fleet(since_s=50)
     assert fleet.devices == {"demo/stable/device": {"enrolled": 3, "revoked": 1, "heard": 2}}
     assert fleet.releases == {f"demo/stable/{OLD}": 2}
     assert fleet.fates == {f"demo/stable/{NEW}": {"failed": 2}}
-    assert fleet.rollouts == (standing,)
+    assert fleet.rollouts == (judged,)
     assert ledger.fleet(since_s=51).devices["demo/stable/device"]["heard"] == 0
 
 

@@ -92,7 +92,7 @@ def test_300_good_devices_go_by_time_and_an_operator(small: NDArray[np.int64]) -
     assert asked.at_s >= len(SMALL) * Terms().dwell_s
 
 
-def test_a_device_that_decides_for_itself_as_the_many_do_not_is_found(small: NDArray[np.int64]) -> None:
+def test_a_device_that_chooses_for_itself_as_the_many_do_not_is_found(small: NDArray[np.int64]) -> None:
     """The control of the arrays: places of other devices."""
-    with pytest.raises(AssertionError, match="decides"):
+    with pytest.raises(AssertionError, match="chooses"):
         roll_out(small[::-1].copy(), steps=MIDDLE, failing=0.0, seed=1, watched=300)

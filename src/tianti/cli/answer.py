@@ -182,7 +182,7 @@ def serve_command(
         memory_bytes=None if memory is None else size_bytes(memory, "--memory"),
         tokens=tokens,
         quota_per_s=quota,
-        tls=_tls(tls_cert, tls_key, client_ca),
+        tls=tls_of(tls_cert, tls_key, client_ca),
         insecure=insecure,
         traces=traces,
         grpc_port=grpc_port,
@@ -203,7 +203,12 @@ def _mirror(url: str | None, root: Path | None, folder: Path | None) -> "MirrorO
     return MirrorOf(url, root, folder)
 
 
-def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+def tls_of(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+    """The files of a server's TLS; None: plain HTTP.
+
+    Raises:
+        UsageError: one of a pair is lacking.
+    """
     from tianti.serving.tls import Tls
 
     if certificate is None and key is None and client_ca is None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tianti.fleet.counts import count_audits, count_fates, total
-from tianti.fleet.guard import Count, Terms, Verdict, judge
-from tianti.fleet.ledger import Told
+from tianti.fleet.guard import SOURCES, Count, Terms, Verdict, judge
+from tianti.fleet.ledger import Met, Told
 from tianti.fleet.plan import MILLION, Plan
-from tianti.package import Beside, Fate
+from tianti.package import Beside
 
 HEARD_S = 3_600
 """A node above that has said nothing for so long is not waited for."""
@@ -25,7 +25,7 @@ _WORSE = 3.0  # times alpha: what a shadow ring's test tells from alpha
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a rollout.
 
-    `devices`: how many are enrolled; `fates` by source, of those that met the release since the step began; `beside` by
+    `devices`: how many are enrolled; `fates`, of those that met the release since the step began; `beside` by
     source; `alpha`: what the release's certificate allows, None: it certifies nothing; `promoted`: an operator says so.
     """
 
@@ -34,7 +34,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     halted: bool = False
     devices: int = 0
     nodes: Sequence[Told] = ()
-    fates: Sequence[tuple[str, Fate, int]] = ()
+    fates: Sequence[Met] = ()
     beside: Mapping[str, Beside] = {}
     alpha: float | None = None
     promoted: bool = False
@@ -64,14 +64,20 @@ def _upward(known: Known, now_s: int) -> Verdict:
 
 
 def _judge_ring(known: Known, now_s: int) -> Verdict:
-    return judge(
-        count_fates(known.fates),
-        devices=round(known.devices * _new_ppm(known.plan) / MILLION),
-        since_s=known.plan.since_s,
-        now_s=now_s,
-        promoted=known.promoted,
-        terms=known.plan.terms,
-    )
+    plan = known.plan
+
+    def judged(counts: Mapping[str, Count]) -> Verdict:
+        devices = round(known.devices * _new_ppm(plan) / MILLION)
+        since_s, promoted = plan.since_s, known.promoted
+        return judge(counts, devices=devices, since_s=since_s, now_s=now_s, promoted=promoted, terms=plan.terms)
+
+    by_source = count_fates((met.source, met.fate, met.devices) for met in known.fates)
+    if len(by_source) < SOURCES:
+        # no edge can make a report up, only keep one back; where there are too few of them to agree, devices halt
+        by_group = judged(count_fates((met.group, met.fate, met.devices) for met in known.fates))
+        if by_group.step == "halt":
+            return by_group
+    return judged(by_source)
 
 
 def _new_ppm(plan: Plan) -> int:

@@ -1,7 +1,7 @@
 """From reports to what the guard judges.
 
 Not here: judging (`guard`), where reports are kept (`ledger`). Invariant: each device counts once, in one source: the
-node that passed its report on, or, where it reports directly, one of 16 groups by its id.
+node that passed its report on, or, where it reports directly, its group, one of 16.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,9 +15,14 @@ SETTLED: tuple[Fate, ...] = ("activated", "failed", "reverted")
 FAILED: tuple[Fate, ...] = ("failed", "reverted")
 
 
+def group_of(device: str) -> str:
+    """The group that a device is in, by its id."""
+    return sha256_bytes(device.encode())[0]
+
+
 def source_of(device: str, via: str | None) -> str:
     """The source that a device's report counts for."""
-    return f"direct-{sha256_bytes(device.encode())[0]}" if via is None else via
+    return f"direct-{group_of(device)}" if via is None else via
 
 
 def count_fates(fates: Iterable[tuple[str, Fate, int]]) -> dict[str, Count]:

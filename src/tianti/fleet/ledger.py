@@ -4,7 +4,7 @@ Not here: who is admitted and believed (`devices`), what follows from counts (`g
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -16,6 +16,15 @@ Line = tuple[str, str]
 """A product and a channel."""
 
 
+class Met(NamedTuple):
+    """So many devices of one source and group (`counts`) met this fate."""
+
+    source: str
+    group: str
+    fate: Fate
+    devices: int
+
+
 class Told(msgspec.Struct, frozen=True):
     """A device's report, the source that it counts for (`counts.source_of`), and when it came."""
 
@@ -24,7 +33,7 @@ class Told(msgspec.Struct, frozen=True):
     received_s: int
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """How a rollout stands: the plan's step, and what the guard last said of it."""
 
     product: str
@@ -52,7 +61,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     devices: dict[str, dict[str, int]]
     releases: dict[str, int]
     fates: dict[str, dict[Fate, int]]
-    rollouts: tuple[Standing, ...]
+    rollouts: tuple[Judged, ...]
 
 
 class Ledger(Protocol):
@@ -98,8 +107,8 @@ class Ledger(Protocol):
         """The last reports of its edge and cloud nodes that are not revoked."""
         ...
 
-    def fates(self, line: Line, release: str, since_s: int) -> list[tuple[str, Fate, int]]:
-        """Of the lowest tier's devices: source, fate, and how many met it at `since_s` or later."""
+    def fates(self, line: Line, release: str, since_s: int) -> list[Met]:
+        """What the lowest tier's devices met at `since_s` or later."""
         ...
 
     def beside(self, line: Line, release: str) -> Mapping[str, Beside]:
@@ -114,11 +123,11 @@ class Ledger(Protocol):
         """Whether one said so."""
         ...
 
-    def stand(self, standings: Iterable[Standing]) -> None:
+    def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""
         ...
 
-    def standings(self) -> tuple[Standing, ...]:
+    def judged(self) -> tuple[Judged, ...]:
         """How they stood when the guard last looked."""
         ...
 

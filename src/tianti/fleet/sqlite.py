@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from tianti.errors import StoreError, UsageError
+from tianti.fleet.counts import group_of
 from tianti.fleet.devices import Device, Invitation, admit, device_id
-from tianti.fleet.ledger import Fleet, Line, Standing, Told
+from tianti.fleet.ledger import Fleet, Judged, Line, Met, Told
 from tianti.package import Beside, Enrolment, Fate
 from tianti.spec import Tier
 from tianti.store import sha256_bytes
@@ -36,15 +37,15 @@ CREATE TABLE reports (
 CREATE INDEX reporting ON reports (product, channel, tier);
 CREATE TABLE fates (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, tier TEXT NOT NULL, fate TEXT NOT NULL,
-    source TEXT NOT NULL, since_s INTEGER NOT NULL, PRIMARY KEY (device, release)
+    source TEXT NOT NULL, part TEXT NOT NULL, since_s INTEGER NOT NULL, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
-CREATE INDEX fresh ON fates (product, channel, release, tier, since_s, source, fate);
+CREATE INDEX fresh ON fates (product, channel, release, tier, since_s, source, part, fate);
 CREATE TABLE beside (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, source TEXT NOT NULL, texts INTEGER,
     kept INTEGER, agreeing INTEGER, audited INTEGER, harmful INTEGER, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
 CREATE TABLE orders (product TEXT, channel TEXT, release TEXT, at INTEGER, PRIMARY KEY (product, channel));
-CREATE TABLE standings (product TEXT, channel TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel));
+CREATE TABLE judged (product TEXT, channel TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel));
 """
 _ABOVE = (Tier.EDGE, Tier.CLOUD)
 
@@ -144,7 +145,7 @@ class SqliteLedger:
 
     def _record(self, told: Told) -> None:
         said = told.report
-        line = (said.product, said.channel)
+        line, part = (said.product, said.channel), group_of(said.device)
         replaced = self._db.execute(
             "INSERT INTO reports SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS"
             " (SELECT 1 FROM devices WHERE id = ? AND revoked = 0)"
@@ -158,11 +159,11 @@ class SqliteLedger:
         if not replaced.rowcount:
             return
         self._db.executemany(
-            "INSERT INTO fates VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, release) DO UPDATE SET"
+            "INSERT INTO fates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, release) DO UPDATE SET"
             " since_s = CASE WHEN fate = excluded.fate THEN since_s ELSE excluded.since_s END,"
             " fate = excluded.fate, source = excluded.source",
             [
-                (said.device, release, *line, said.tier, fate, told.source, told.received_s)
+                (said.device, release, *line, said.tier, fate, told.source, part, told.received_s)
                 for release, fate in said.fates.items()
             ],
         )
@@ -186,14 +187,14 @@ class SqliteLedger:
         with self._reading():
             return [msgspec.json.decode(record, type=Told) for (record,) in self._rows(query, *line, *_ABOVE)]
 
-    def fates(self, line: Line, release: str, since_s: int) -> list[tuple[str, Fate, int]]:
-        """Of the lowest tier's devices: source, fate, and how many met it at `since_s` or later."""
+    def fates(self, line: Line, release: str, since_s: int) -> list[Met]:
+        """What the lowest tier's devices met at `since_s` or later."""
         query = (
-            "SELECT source, fate, COUNT(*) FROM fates WHERE product = ? AND channel = ? AND release = ?"
-            " AND tier = ? AND since_s >= ? GROUP BY source, fate"
+            "SELECT source, part, fate, COUNT(*) FROM fates WHERE product = ? AND channel = ? AND release = ?"
+            " AND tier = ? AND since_s >= ? GROUP BY source, part, fate"
         )
         with self._reading():
-            return self._rows(query, *line, release, Tier.DEVICE, since_s)
+            return [Met(*row) for row in self._rows(query, *line, release, Tier.DEVICE, since_s)]
 
     def beside(self, line: Line, release: str) -> Mapping[str, Beside]:
         """By source, what a release in a shadow ring has scored."""
@@ -216,18 +217,18 @@ class SqliteLedger:
         with self._reading():
             return bool(self._rows(query, *line, release, at))
 
-    def stand(self, standings: Iterable[Standing]) -> None:
+    def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""
-        rows = [(each.product, each.channel, msgspec.json.encode(each)) for each in standings]
+        rows = [(each.product, each.channel, msgspec.json.encode(each)) for each in judged]
         with self._changing():
-            self._db.execute("DELETE FROM standings")
-            self._db.executemany("INSERT INTO standings VALUES (?, ?, ?)", rows)
+            self._db.execute("DELETE FROM judged")
+            self._db.executemany("INSERT INTO judged VALUES (?, ?, ?)", rows)
 
-    def standings(self) -> tuple[Standing, ...]:
+    def judged(self) -> tuple[Judged, ...]:
         """How they stood when the guard last looked."""
         with self._reading():
-            rows = self._rows("SELECT record FROM standings ORDER BY product, channel")
-        return tuple(msgspec.json.decode(record, type=Standing) for (record,) in rows)
+            rows = self._rows("SELECT record FROM judged ORDER BY product, channel")
+        return tuple(msgspec.json.decode(record, type=Judged) for (record,) in rows)
 
     def fleet(self, since_s: int) -> Fleet:
         """The fleet in numbers; `since_s`: devices heard of since then."""
@@ -255,7 +256,7 @@ class SqliteLedger:
             devices[key] = {"enrolled": enrolled - revoked, "revoked": revoked, "heard": heard.get(key, 0)}
         for key, fate, count in met:
             fates.setdefault(key, {})[fate] = count
-        return Fleet(devices=devices, releases=dict(runs), fates=fates, rollouts=self.standings())
+        return Fleet(devices=devices, releases=dict(runs), fates=fates, rollouts=self.judged())
 
     def close(self) -> None:
         """Use it no more."""
