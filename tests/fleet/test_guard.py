@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tianti.errors import UsageError
 from tianti.fleet import Count, Terms, Verdict, guard, judge, merge
@@ -14,7 +15,9 @@ from tianti.fleet import Count, Terms, Verdict, guard, judge, merge
 WINDOW = 20  # reports between two looks at the ring
 REPORTS_A_SECOND = 0.1
 MILLION = 10**6
-counts = st.dictionaries(st.sampled_from("abcd"), st.builds(Count, st.integers(0, 99), st.integers(0, 99)))
+counts = st.dictionaries(
+    st.sampled_from("abcd"), st.builds(Count, st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+)
 
 
 def looks(rng: np.random.Generator, rate: float, reports: int, sources: int) -> Iterator[tuple[int, dict[str, Count]]]:
@@ -144,7 +147,9 @@ def test_an_operator_does_not_promote_what_the_numbers_halt() -> None:
 @given(counts, st.randoms(use_true_random=False))
 def test_reports_may_come_late_twice_and_in_any_order(told: dict[str, Count], order: random.Random) -> None:
     parts = [{source: count} for source, count in told.items()] * 2
-    parts += [{source: Count(count.activated // 2, count.failed // 2)} for source, count in told.items()]
+    parts += [
+        {source: Count(count.activated // 2, count.failed // 2, count.began // 3)} for source, count in told.items()
+    ]
     order.shuffle(parts)
     known: dict[str, Count] = {}
     for part in parts:
@@ -154,7 +159,7 @@ def test_reports_may_come_late_twice_and_in_any_order(told: dict[str, Count], or
 
 @given(counts)
 def test_more_failures_than_devices_are_as_many_as_devices(told: dict[str, Count]) -> None:
-    clipped = {source: Count(count.activated, min(count.activated, count.failed)) for source, count in told.items()}
+    clipped = {source: replace(count, failed=min(count.activated, count.failed)) for source, count in told.items()}
     assert judge(told, devices=10**4, since_s=0, now_s=1e6) == judge(clipped, devices=10**4, since_s=0, now_s=1e6)
 
 
@@ -162,3 +167,20 @@ def test_more_failures_than_devices_are_as_many_as_devices(told: dict[str, Count
 def test_terms_out_of_order_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="expected 0 < p0 < p1 < 1"):
         Terms(**wrong)
+
+
+def test_devices_on_trial_speak_against_a_halt_and_not_for_an_advance() -> None:
+    """What fails is known before what does not: of 1,000 that began, 12 have failed and no other is through."""
+    early = {str(source): Count(3, 3, began=250) for source in range(4)}
+    assert judge(early, devices=10_000, since_s=0, now_s=0).step == "hold"
+    assert judge({name: Count(3, 3) for name in early}, devices=10_000, since_s=0, now_s=0).step == "halt"
+    trying = {str(source): Count(1, 0, began=1_000) for source in range(4)}
+    assert "got 3" in judge(trying, devices=10_000, since_s=0, now_s=1e6).reason
+
+
+@pytest.mark.parametrize(("failed", "step"), [(1, "halt"), (0, "hold")])
+def test_three_devices_of_three_that_fail_are_enough_to_halt(failed: int, step: str) -> None:
+    told = {str(source): Count(1, failed) for source in range(3)}
+    assert judge(told, devices=5, since_s=0, now_s=0).step == step
+    two = told | {"0": Count(1, 0)}
+    assert judge(two, devices=5, since_s=0, now_s=0).step == "hold"

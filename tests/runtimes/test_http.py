@@ -55,3 +55,32 @@ def left_open() -> list[asyncio.Transport]:
     """Sockets of the library's that nobody closes."""
     found = [each for each in gc.get_objects() if isinstance(each, asyncio.Transport)]
     return [each for each in found if not each.is_closing()]
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("x-newest-release: 7", [7]),
+        ("x-other: 7", []),
+        ("x-newest-release: seven", []),
+        (f"x-newest-release: {9**99}", []),
+    ],
+)
+def test_a_node_that_knows_a_newer_release_is_heard(said: str, heard: list[int]) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{said}\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def scene() -> list[int]:
+        told: list[int] = []
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for listening in (Connection(url, heard=told.append), Connection(url)):
+                assert await listening.call("/", PATIENCE_S) == b"{}"
+                await listening.aclose()
+        return told
+
+    assert asyncio.run(scene()) == heard

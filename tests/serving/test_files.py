@@ -1,17 +1,15 @@
 """A repository's folder over HTTP: what is given out, and what is not; on a real node of uvicorn's."""
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
 
+from tests.serving.served import Served
 from tianti.serving.app import App
-from tianti.serving.connection import guarded
 from tianti.serving.files import folder_routes
 
 BLOB = bytes(range(256)) * 4096  # 1 MiB: too large to be kept
@@ -31,35 +29,6 @@ def fill(folder: Path) -> None:
     for path, content in contents.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-
-
-class Served:
-    """An app's URL, and clients of it."""
-
-    def __init__(self, app: App) -> None:
-        config = uvicorn.Config(app, http=guarded(), log_level="critical", access_log=False, ws="none", lifespan="off")
-        config.server_header = config.date_header = False
-        self.server = uvicorn.Server(config)
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.address = self.socket.getsockname()
-        self.url = f"http://127.0.0.1:{self.address[1]}"
-        self._thread = threading.Thread(target=self.server.run, args=([self.socket],))
-        self._thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-
-    def get(self, path: str, method: str = "GET", **headers: str) -> httpx2.Response:
-        with httpx2.Client(trust_env=False, base_url=self.url) as client:
-            return client.request(method, path, headers={name.replace("_", "-"): v for name, v in headers.items()})
-
-    def raw(self, request: bytes) -> bytes:
-        with socket.create_connection(self.address, timeout=5) as sock:
-            sock.sendall(request)
-            return sock.recv(1 << 16)
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")

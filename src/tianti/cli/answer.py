@@ -17,9 +17,11 @@ from tianti.runtimes.trust import Trust
 from tianti.spec import TIERS, Prediction, Tier
 
 if TYPE_CHECKING:
+    from tianti.serving.settings import MirrorOf
     from tianti.serving.tls import Tls
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 RELEASE_OPTION = click.option(
     "--release", "-r", default="latest", show_default=True, help="A release's folder, id, or `latest` of this folder."
 )
@@ -83,6 +85,14 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file that says which releases of which models are served; read again when it changes.",
 )
+@click.option(
+    "--updates",
+    type=_FOLDER,
+    help="A folder made by `tianti device enroll`: serve every release that the rollout names, as they come.",
+)
+@click.option("--mirror", metavar="URL", help="Give out this repository to devices, and pass on what they send.")
+@click.option("--mirror-root", type=_FILE, help="Its root metadata that is trusted, the oldest that a device may have.")
+@click.option("--mirror-folder", type=_FOLDER, help="Where the mirror keeps its files.")
 @click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", "-p", type=int, default=8080, show_default=True, help="0 takes a free one.")
@@ -117,6 +127,10 @@ def serve_command(
     tier: str,
     release: tuple[str, ...],
     models: Path | None,
+    updates: Path | None,
+    mirror: str | None,
+    mirror_root: Path | None,
+    mirror_folder: Path | None,
     upstream: tuple[str, ...],
     host: str,
     port: int,
@@ -151,11 +165,13 @@ def serve_command(
     from tianti.serving.cores import default_workers
     from tianti.spec.units import size_bytes
 
-    folders = release or (("latest",) if models is None else ())
+    folders = release or (("latest",) if models is None and updates is None else ())
     settings = Settings(
         tier=Tier(tier),
         releases=tuple(find_release(name, releases_folder()) for name in folders),
         models=models,
+        updates=updates,
+        mirror=_mirror(mirror, mirror_root, mirror_folder),
         upstreams=upstream,
         host=host,
         port=port,
@@ -166,7 +182,7 @@ def serve_command(
         memory_bytes=None if memory is None else size_bytes(memory, "--memory"),
         tokens=tokens,
         quota_per_s=quota,
-        tls=_tls(tls_cert, tls_key, client_ca),
+        tls=tls_of(tls_cert, tls_key, client_ca),
         insecure=insecure,
         traces=traces,
         grpc_port=grpc_port,
@@ -177,7 +193,22 @@ def serve_command(
     serve(settings, lambda url: click.echo(f"{tier} ready on {url}"))
 
 
-def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+def _mirror(url: str | None, root: Path | None, folder: Path | None) -> "MirrorOf | None":
+    from tianti.serving.settings import MirrorOf
+
+    if url is None and root is None and folder is None:
+        return None
+    if url is None or root is None or folder is None:
+        raise UsageError("expected --mirror URL, --mirror-root FILE and --mirror-folder DIR together, got less")
+    return MirrorOf(url, root, folder)
+
+
+def tls_of(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+    """The files of a server's TLS; None: plain HTTP.
+
+    Raises:
+        UsageError: one of a pair is lacking.
+    """
     from tianti.serving.tls import Tls
 
     if certificate is None and key is None and client_ca is None:

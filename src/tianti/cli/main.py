@@ -12,7 +12,22 @@ import sys
 import click
 
 import tianti
-from tianti.cli import answer, assess, build, data, demo, inspect, replay, token
+from tianti.cli import (
+    answer,
+    assess,
+    build,
+    data,
+    demo,
+    device,
+    fleet,
+    hub,
+    inspect,
+    keys,
+    release,
+    replay,
+    token,
+    update,
+)
 from tianti.errors import TiantiError, UsageError
 
 
@@ -22,7 +37,7 @@ def tianti_command() -> None:
     """Tianti (天梯): a ladder of language models from the device to the cloud, under one accuracy certificate."""
 
 
-for group in (build, assess, answer, inspect, data, replay, demo, token):
+for group in (build, assess, answer, inspect, data, replay, demo, token, keys, release, hub, fleet, device, update):
     for command in group.COMMANDS:
         tianti_command.add_command(command)
 

@@ -1,14 +1,17 @@
 """The guard of one ring of a rollout: from counts of devices, whether to advance, hold or halt.
 
-Wald's sequential probability ratio test (1945) of a rate of failures `p1` against `p0`, over what sources (edges)
-report: so many devices activated the release, so many of them failed. Not here: how reports arrive and who may send
-them; publishing what follows. Invariants: a function of counts and times; one lying source cannot end the test by
-itself: what is most extreme counts for at most a third of a halt, and for nothing in an advance. Only a halt is safe to
-be wrong about, so an advance also takes time and enough reports, and a ring too small for the test takes an operator.
+Wald's sequential probability ratio test (1945) of a rate of failures `p1` against `p0`, and of `GROSS` against `p0`,
+over what sources (edges) report: so many devices began the release, so many are through with it, so many of them
+failed. Not here: how reports arrive and who may send them; publishing what follows. Invariants: a function of counts
+and times; one lying source cannot end the test by itself: what is most extreme counts for at most a third of a halt,
+and for nothing in an advance. A failure is seen sooner than that there is none, so devices on trial count against a
+halt and not for an advance. Only a halt is safe to be wrong about, so an advance also takes time and enough reports,
+and a ring too small for the test takes an operator.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,6 +19,8 @@ import msgspec
 from tianti.errors import UsageError
 
 SOURCES = 3
+GROSS = 0.5
+"""A release that fails on half of the devices shows on a handful of them, where `p1` is too near `p0` to tell."""
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Action = Literal["advance", "hold", "halt"]
 
@@ -69,10 +74,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One source's report on a ring since it began: devices that activated the release, and how many of them failed."""
+    """One source's report on a ring since it began: devices that are through with the release's trial, how many of them
+    failed, and how many `began` it: those, and the ones that are on trial."""
 
     activated: Natural = 0
     failed: Natural = 0
+    began: Natural = 0
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -87,7 +94,9 @@ def merge(known: Mapping[str, Count], arrived: Mapping[str, Count]) -> dict[str,
     merged = dict(known)
     for source, count in arrived.items():
         old = merged.get(source, Count())
-        merged[source] = Count(max(old.activated, count.activated), max(old.failed, count.failed))
+        merged[source] = Count(
+            max(old.activated, count.activated), max(old.failed, count.failed), max(old.began, count.began)
+        )
     return merged
 
 
@@ -105,9 +114,14 @@ def judge(
     `promoted`: an operator says to go on; it is obeyed once the ring has dwelled and unless the numbers say halt.
     """
     terms = terms or Terms()
-    evidence = _evidence(reports, terms)
-    if _halts(evidence, terms):
-        return Verdict("halt", f"failures are closer to {terms.p1:.3%} than to {terms.p0:.3%}")
+    through = [(count.activated, min(count.failed, count.activated)) for count in reports.values()]
+    begun = [
+        (max(count.began, count.activated), failed)
+        for count, (_, failed) in zip(reports.values(), through, strict=True)
+    ]
+    for against in (terms, _gross(terms)):
+        if _halts(_evidence(begun, against), against):
+            return Verdict("halt", f"failures are closer to {against.p1:.3%} than to {terms.p0:.3%}")
     if (left := terms.dwell_s - (now_s - since_s)) > 0:
         return Verdict("hold", f"{left:.0f} s of {terms.dwell_s} s are left")
     if promoted:
@@ -120,16 +134,20 @@ def judge(
     seen = sum(sorted(count.activated for count in reports.values())[:-1])
     if seen < terms.enough:
         return Verdict("hold", f"expected {terms.enough} reports besides those of the largest source, got {seen}")
-    if _passes(evidence, terms):
+    if _passes(_evidence(through, terms), terms):
         return Verdict("advance", f"failures are closer to {terms.p0:.3%} than to {terms.p1:.3%}")
     return Verdict("hold", "the numbers do not tell yet")
 
 
-def _evidence(reports: Mapping[str, Count], terms: Terms) -> list[float]:
-    """What each source says for `p1`, in ascending order."""
-    failure, success = terms.of_failure, terms.of_success
-    pairs = ((count.activated, min(count.failed, count.activated)) for count in reports.values() if count.activated)
-    return sorted(failed * failure + (activated - failed) * success for activated, failed in pairs)
+@cache
+def _gross(terms: Terms) -> Terms:
+    return msgspec.structs.replace(terms, p1=max(GROSS, terms.p1))
+
+
+def _evidence(counts: Iterable[tuple[int, int]], terms: Terms) -> list[float]:
+    """What each source says for `p1`, in ascending order, from how many devices it counts and how many failed."""
+    failure, success = terms.of_failure - terms.of_success, terms.of_success
+    return sorted(failed * failure + devices * success for devices, failed in counts if devices)
 
 
 def _halts(ordered: list[float], terms: Terms) -> bool:

@@ -1,5 +1,6 @@
 """The formats that leave this machine: ModelPackage, Release and Rollout. FORMAT.md beside this file specifies both."""
 
+from tianti.package.enrolment import Enrolled, Enrolment, decode_enrolment
 from tianti.package.manifest import (
     MODEL_FILES,
     Engine,
@@ -20,7 +21,17 @@ from tianti.package.release import (
     verify_release,
     write_release,
 )
-from tianti.package.report import Beside, Fate, Report, Signed, check_report, read_report, sign_report
+from tianti.package.report import (
+    Beside,
+    Fate,
+    Report,
+    Signed,
+    check_batch,
+    check_report,
+    read_report,
+    sign_batch,
+    sign_report,
+)
 from tianti.package.rollout import (
     Choice,
     Facts,
@@ -39,6 +50,8 @@ __all__ = [
     "Beside",
     "Choice",
     "Engine",
+    "Enrolled",
+    "Enrolment",
     "Facts",
     "Fate",
     "Golden",
@@ -55,9 +68,11 @@ __all__ = [
     "Signed",
     "bind",
     "bucket",
+    "check_batch",
     "check_binding",
     "check_report",
     "decide",
+    "decode_enrolment",
     "decode_rollout",
     "decode_shipment",
     "find_release",
@@ -66,6 +81,7 @@ __all__ = [
     "read_report",
     "ship",
     "shipment_path",
+    "sign_batch",
     "sign_report",
     "verify_package",
     "verify_release",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "tianti.report/1"
 _DOMAIN = b"tianti-report-v1\0"
+_BATCH_DOMAIN = b"tianti-report-batch-v1\0"
+VIA, VIA_SIGNATURE = "x-tianti-via", "x-tianti-signature"
+"""Headers of a batch that somebody passes on: its own id, and its signature over the body (`sign_batch`)."""
 
 Fate = Literal["staged", "trial", "activated", "failed", "reverted"]
 """Of a release on a device: ready and not used (a shadow too), on trial, in use for good, refused by the self-test,
@@ -103,11 +106,29 @@ def check_report(signed: Signed, public_key: bytes) -> None:
         AccessError: it was another one.
         MissingExtraError: cryptography is not installed.
     """
+    _check(signed.signature, _DOMAIN + bytes(signed.report), public_key, "a report signed by its device's key")
+
+
+def sign_batch(content: bytes, key: "Ed25519PrivateKey") -> str:
+    """The signature of who passes these bytes on: a JSON list of signed reports."""
+    return key.sign(_BATCH_DOMAIN + content).hex()
+
+
+def check_batch(content: bytes, signature: str, public_key: bytes) -> None:
+    """Make sure that the holder of this Ed25519 key passed these bytes on.
+
+    Raises:
+        AccessError: it was another one.
+        MissingExtraError: cryptography is not installed.
+    """
+    _check(signature, _BATCH_DOMAIN + content, public_key, f"a batch signed by the key of its {VIA}")
+
+
+def _check(signature: str, content: bytes, public_key: bytes, expected: str) -> None:
     with needs_extra("update"):
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     try:
-        signature = bytes.fromhex(signed.signature)
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _DOMAIN + bytes(signed.report))
+        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes.fromhex(signature), content)
     except (InvalidSignature, ValueError):
-        raise AccessError("expected a report signed by its device's key, got another signature", known=True) from None
+        raise AccessError(f"expected {expected}, got another signature", known=True) from None

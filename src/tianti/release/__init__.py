@@ -2,23 +2,37 @@
 
 from tianti.release.edits import add_shipment, rotate_delegated, rotate_root, set_floors, set_rollout
 from tianti.release.folder import Blob, publish, whole_blobs
+from tianti.release.gates import worse
 from tianti.release.keys import load_signer, load_signers, make_keys
 from tianti.release.lint import lint_repository, lint_rollout
+from tianti.release.media import Exported, export_media
 from tianti.release.offers import Offer, Standing, find_offer, floor_of, offers, read_rollout, read_rollouts, revoked
-from tianti.release.reading import read_repository
-from tianti.release.repository import Repository, create, renew, seal, to_bytes
-from tianti.release.rollouts import halt, promote, refresh, revoke, rollback, start_rollout
+from tianti.release.publishing import PATCHES, Progress, download_bytes, lay_release, read_record
+from tianti.release.reading import read_blob, read_repository, read_shipment
+from tianti.release.repository import PROFILES, Repository, Signers, create, issued_s, renew, seal, to_bytes
+from tianti.release.rollouts import halt, promote, refresh, revoke, rollback, serving, start_rollout
+from tianti.release.upload import Copied, upload
 
 __all__ = [
+    "PATCHES",
+    "PROFILES",
     "Blob",
+    "Copied",
+    "Exported",
     "Offer",
+    "Progress",
     "Repository",
+    "Signers",
     "Standing",
     "add_shipment",
     "create",
+    "download_bytes",
+    "export_media",
     "find_offer",
     "floor_of",
     "halt",
+    "issued_s",
+    "lay_release",
     "lint_repository",
     "lint_rollout",
     "load_signer",
@@ -27,9 +41,12 @@ __all__ = [
     "offers",
     "promote",
     "publish",
+    "read_blob",
+    "read_record",
     "read_repository",
     "read_rollout",
     "read_rollouts",
+    "read_shipment",
     "refresh",
     "renew",
     "revoke",
@@ -38,9 +55,12 @@ __all__ = [
     "rotate_delegated",
     "rotate_root",
     "seal",
+    "serving",
     "set_floors",
     "set_rollout",
     "start_rollout",
     "to_bytes",
+    "upload",
     "whole_blobs",
+    "worse",
 ]

@@ -9,14 +9,15 @@ reader sees the repository of before or of after, and a publish that was cut off
 last of all: what it accepts is there already.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tianti.errors import IntegrityError, UsageError
 from tianti.package import Shipment, shipment_path
-from tianti.release.reading import decoded, metadata_path, read_file
+from tianti.release.reading import blob_place, decoded, metadata_path, patch_place, read_file, target_place
 from tianti.release.repository import NAMED, Repository, is_sealed, to_bytes
+from tianti.spec import TIERS, Tier
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
 
@@ -41,6 +42,13 @@ def whole_blobs(release: Path, shipment: Shipment) -> Iterator[Blob]:
                 f"{release / name}: expected sha256 {file.sha256}, got {found}; fetch the release again"
             )
         yield Blob(f"{file.sha256[:2]}/{file.sha256}", content)
+
+
+def blob_places(shipment: Shipment, tiers: Collection[Tier] = TIERS) -> set[str]:
+    """Where the files of these tiers lie in the folder, and the patches that make them."""
+    files = {file.sha256 for file in shipment.files.values() if file.tier is None or file.tier in tiers}
+    patches = ((new, patch) for new, found in shipment.patches.items() if new in files for patch in found)
+    return {blob_place(digest) for digest in files} | {patch_place(new, p.old, p.codec) for new, p in patches}
 
 
 def publish(
@@ -77,7 +85,7 @@ def _in_order(
         yield f"blobs/{blob.path}", blob.content
     shipped = {shipment_path(shipment.product, shipment.release): shipment for shipment in shipments}
     for path, target in repository.models.signed.targets.items():
-        place = _target_place(path, target.hashes["sha256"])
+        place = target_place(path, target.hashes["sha256"])
         if path in shipped:
             _check_blobs(folder, shipped[path])
             content = canonical_json(shipped[path])
@@ -94,12 +102,8 @@ def _in_order(
 
 
 def _check_blobs(folder: Path, shipment: Shipment) -> None:
-    names = {f"{file.sha256[:2]}/{file.sha256}" for file in shipment.files.values()}
-    names |= {f"patch/{new}/{patch.old}.{patch.codec}" for new, found in shipment.patches.items() for patch in found}
-    if lacking := sorted(name for name in names if not (folder / "blobs" / name).is_file()):
-        raise UsageError(
-            f"{folder}: expected blobs/{lacking[0]} and {len(lacking) - 1} more, got none; give these blobs"
-        )
+    if lacking := sorted(place for place in blob_places(shipment) if not (folder / place).is_file()):
+        raise UsageError(f"{folder}: expected {lacking[0]} and {len(lacking) - 1} more, got none; give these blobs")
 
 
 def _check_next(folder: Path, repository: Repository) -> None:
@@ -119,11 +123,6 @@ def _check_next(folder: Path, repository: Repository) -> None:
         )
     if sum(not p.is_file() for p in roots) > 1:
         raise UsageError(f"{folder}: expected one new root at a time, got more; publish after each rotation")
-
-
-def _target_place(path: str, digest: str) -> str:
-    parent, _, name = path.rpartition("/")
-    return f"targets/{parent}/{digest}.{name}"
 
 
 def _holds(path: Path, content: bytes) -> bool:

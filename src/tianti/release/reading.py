@@ -1,4 +1,4 @@
-"""The repository in a folder, verified from a root that is known to be right.
+"""The repository in a folder, verified from a root that is known to be right; shipments and the files they name.
 
 Not here: writing (`folder`), a device's client (`update`), which asks about expiry and rollback too.
 Invariant: nothing comes out that the keys of its delegator did not sign, so that no editor signs a stranger's words.
@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tianti.errors import IntegrityError, StoreError, needs_extra
+from tianti.package import Shipment, decode_shipment, shipment_path
+from tianti.package.packed import unpack
+from tianti.package.shipment import ShippedFile
 from tianti.release.repository import NAMED, Repository
+from tianti.store import sha256_bytes
 
 if TYPE_CHECKING:
     from tuf.api.metadata import Metadata, MetaFile
@@ -41,6 +45,38 @@ def read_repository(folder: Path, trusted_root: bytes) -> Repository:
             f"{folder}: expected metadata by its keys, got another: {error}; restore a copy"
         ) from error
     return Repository(roots=tuple(roots), snapshot=snapshot, timestamp=timestamp, **named)
+
+
+def read_shipment(folder: Path, repository: Repository, product: str, release: str) -> Shipment:
+    """The shipment of a release that is offered.
+
+    Raises:
+        IntegrityError: what lies there is another one.
+        StoreError: it cannot be read.
+    """
+    name = shipment_path(product, release)
+    digest = repository.models.signed.targets[name].hashes["sha256"]
+    path = folder / target_place(name, digest)
+    content = read_file(path)
+    if sha256_bytes(content) != digest:
+        raise IntegrityError(f"{path}: expected the shipment that is signed, got another; restore a copy")
+    return decode_shipment(content, path)
+
+
+def read_blob(folder: Path, file: ShippedFile) -> bytes:
+    """A file that a shipment names, unpacked.
+
+    Raises:
+        IntegrityError: what lies there is another one.
+        StoreError: it cannot be read.
+    """
+    path = folder / blob_place(file.sha256)
+    content = read_file(path)
+    if sha256_bytes(content) != file.sha256:
+        content = b"".join(unpack(content, file.size_bytes))
+        if sha256_bytes(content) != file.sha256:
+            raise IntegrityError(f"{path}: expected this file, whole or packed, got another; restore a copy")
+    return content
 
 
 def _read_roots(folder: Path, trusted: "Metadata[Any]") -> "list[Metadata[Any]]":
@@ -85,6 +121,22 @@ def decoded(content: bytes, kind: str) -> "Metadata[Any]":
 def metadata_path(role: str, version: int) -> str:
     """Where a role's metadata lies in the folder; the timestamp alone keeps its name."""
     return "metadata/timestamp.json" if role == "timestamp" else f"metadata/{version}.{role}.json"
+
+
+def target_place(path: str, digest: str) -> str:
+    """Where a target lies in the folder."""
+    parent, _, name = path.rpartition("/")
+    return f"targets/{parent}/{digest}.{name}"
+
+
+def blob_place(digest: str) -> str:
+    """Where a file that a shipment names lies in the folder."""
+    return f"blobs/{digest[:2]}/{digest}"
+
+
+def patch_place(new: str, old: str, codec: str) -> str:
+    """Where a patch lies in the folder."""
+    return f"blobs/patch/{new}/{old}.{codec}"
 
 
 def read_file(path: Path) -> bytes:

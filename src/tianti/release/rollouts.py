@@ -7,7 +7,6 @@ a second try meets the devices of the first.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -68,7 +67,7 @@ def start_rollout(
             f"{product}: expected a release after counter {now.rollout.counter}, got {offer.counter}; devices go back "
             "by a rollback only"
         )
-    before = next(_fallbacks(repository, now, offer), None)
+    before = serving(repository, product, channel, besides=offer.release)
     rollout = Rollout(
         product=product,
         channel=channel,
@@ -86,6 +85,19 @@ def start_rollout(
         shadow=shadow,
     )
     return _say(repository, rollout, plan, signers, now_s)
+
+
+def serving(repository: Repository, product: str, channel: str, besides: str | None = None) -> Offer | None:
+    """What most of a channel's devices run, or are to run: an unfinished or halted rollout's previous release.
+
+    `besides`: a release that is not meant.
+    """
+    now = read_rollout(repository, product, channel)
+    if now is None:
+        return None
+    known = {offer.release: offer for offer in _usable(repository, product) if offer.release != besides}
+    newest = now.rollout.release if now.done and not now.rollout.halt else None
+    return next((known[release] for release in (newest, now.rollout.previous) if release in known), None)
 
 
 def promote(
@@ -223,17 +235,6 @@ def _standing(repository: Repository, product: str, channel: str) -> Standing:
         known = ", ".join(f"{r.product} {r.channel}" for r, _ in read_rollouts(repository)) or "none"
         raise UsageError(f"expected a product and a channel with a rollout, got {product} {channel}; known: {known}")
     return standing
-
-
-def _fallbacks(repository: Repository, now: Standing | None, offer: Offer) -> Iterator[Offer]:
-    """What the channel served before this release, the best first."""
-    if now is None:
-        return
-    known = {found.release: found for found in _usable(repository, offer.product) if found != offer}
-    rollout = now.rollout
-    for release in (rollout.release if now.done and not rollout.halt else None, rollout.previous):
-        if release in known:
-            yield known[release]
 
 
 def _previous(repository: Repository, rollout: Rollout) -> Offer | None:

@@ -69,7 +69,9 @@ class Connection:
             headers={"content-type": "application/json", **(headers or {})},
         )
 
-    async def call(self, path: str, remaining_s: float, body: bytes | None = None) -> bytes:
+    async def call(
+        self, path: str, remaining_s: float, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         """POST a body, or GET where there is none; connecting, waiting and reading share the time.
 
         Raises:
@@ -80,7 +82,7 @@ class Connection:
         """
         try:
             async with asyncio.timeout(remaining_s):
-                status, later, content = await self._exchange("GET" if body is None else "POST", path, body)
+                status, later, content = await self._exchange(path, body, headers or {})
         except TimeoutError:
             raise DeadlineError(f"{self.name} did not answer within {remaining_s * 1e3:.0f} ms") from None
         except Exception as error:  # exceptions of several libraries come through here; none may lose a request
@@ -89,9 +91,10 @@ class Connection:
             raise _kind_of(status, later)(f"{self.name} answered {status}: {decode_error(content)}")
         return content
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bool, bytes]:
+    async def _exchange(self, path: str, body: bytes | None, more: Mapping[str, str]) -> tuple[int, bool, bytes]:
         content = bytearray()
-        url, headers = f"{self._url}{path}", {**outgoing_headers(), **self._own_headers.get()}
+        method = "GET" if body is None else "POST"
+        url, headers = f"{self._url}{path}", {**outgoing_headers(), **more, **self._own_headers.get()}
         told = {} if self._context is None else {"trace": _close_what_is_given_up()}
         async with self._client.stream(method, url, content=body, headers=headers, extensions=told) as response:
             async for part in response.aiter_bytes():

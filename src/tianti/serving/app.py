@@ -30,6 +30,7 @@ from tianti.protocols.oip import encode_error
 from tianti.serving.access import ANYBODY, Access, Caller
 from tianti.serving.access import Scope as AccessScope
 from tianti.serving.http import Call, Part, Reply, Route, Routes
+from tianti.serving.http import Headers as ReplyHeaders
 from tianti.spec import Tier
 from tianti.telemetry.context import take_request_id
 from tianti.telemetry.tally import Tally
@@ -69,6 +70,7 @@ class App:
         access: whose tokens are known; None: nobody is asked for one.
         tracing: keeps a span of each request for an answer; None: no.
         refused: counts what was not a request for an answer.
+        told: what else the headers of answers say.
 
     `closing`: every connection is closed after its next answer.
     """
@@ -81,9 +83,10 @@ class App:
         access: Access | None = None,
         tracing: "Tracing | None" = None,
         refused: Tally | None = None,
+        told: Callable[[], ReplyHeaders] = tuple,
     ) -> None:
         self.closing = False
-        self._access, self._tracing = access, tracing
+        self._access, self._tracing, self._told = access, tracing, told
         self._refused = refused or Tally(Tier.CLOUD)
         self._routes = Routes(routes)
         self._on_startup, self._on_shutdown = on_startup, on_shutdown
@@ -167,12 +170,16 @@ class App:
         return Caller(client[0], None) if client else ANYBODY
 
     async def _answer(self, route: Route, call: Call) -> Reply:
-        if self._tracing is None or route.scope != "predict":
+        if route.scope != "predict":
             return await route.handle(call)
-        with self._tracing.serving(route.method, route.path, call.headers) as replied:
+        if self._tracing is None:
             reply = await route.handle(call)
-            replied(reply.status)
-            return reply
+        else:
+            with self._tracing.serving(route.method, route.path, call.headers) as replied:
+                reply = await route.handle(call)
+                replied(reply.status)
+        told = self._told()
+        return reply._replace(headers=(*reply.headers, *told)) if told else reply
 
 
 def _content(reply: Reply) -> tuple[tuple[bytes, bytes], ...]:

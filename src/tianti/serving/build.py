@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tianti.errors import TiantiError, UnknownModelError, UsageError
@@ -49,7 +50,12 @@ class Site:
     def __init__(self, settings: Settings, access: Access | None = None, peers: Peers | None = None) -> None:
         if settings.log_texts and settings.log is None:
             raise UsageError("log_texts: expected a log to write them to, got none; name it with --log FILE")
-        self.settings, self.peers = settings, peers
+        behind = None
+        if settings.updates is not None or settings.mirror is not None:
+            from tianti.serving.behind import Behind
+
+            behind = Behind(settings)
+        self.settings, self.peers, self._behind = settings, peers, behind
         self.engine = Engine()
         self.models = Models(settings.quota_per_s)
         self.metrics = Metrics(settings.tier) if peers is None else Metrics(settings.tier, *peers)
@@ -77,6 +83,7 @@ class Site:
             access=access,
             tracing=tracing,
             refused=self.metrics.unknown,
+            told=tuple if behind is None else behind.newest,
         )
 
     def _routes(self) -> list[Route]:
@@ -89,12 +96,18 @@ class Site:
             *health.routes(models, None if self._statuses is None else self._statuses.everybody),
             Route("GET", "/metrics", self.show_metrics, "telemetry"),
         ]
-        return [*routes, *openapi.routes(routes, oip.own_version(), secured=self.access is not None)]
+        files = [] if self._behind is None else self._behind.routes
+        return [*routes, *files, *openapi.routes(routes, oip.own_version(), secured=self.access is not None)]
 
     async def show_metrics(self, call: Call) -> Reply:
         """Numbers for Prometheus, in OpenMetrics where that is asked for."""
         body, media_type = await asyncio.to_thread(self.metrics.render, call.headers.get(b"accept", b""))
         return Reply(body, media_type=media_type)
+
+    @property
+    def _models_file(self) -> Path | None:
+        updates = self.settings.updates
+        return self.settings.models if updates is None else updates / "models.yaml"
 
     def _wanted(self) -> dict[str, Wanted]:
         unloaded = self._orders.unloaded()
@@ -102,10 +115,10 @@ class Site:
 
     def _known(self) -> dict[str, Wanted]:
         settings = self.settings
-        if settings.models is not None:
-            if settings.releases:
-                raise UsageError("expected releases or a models file, got both")
-            return read_wanted(settings.models)
+        if self._models_file is not None:
+            if settings.releases or settings.models not in (None, self._models_file):
+                raise UsageError("expected releases, a models file or a folder of updates, got more than one")
+            return read_wanted(self._models_file)
         if not settings.releases:
             raise UsageError("expected at least one release to serve, got none")
         names = sorted({read_release(folder).record.name for folder in settings.releases})
@@ -130,7 +143,9 @@ class Site:
     async def begin(self) -> None:
         """Look after the models file, and what the other processes tell, from now on."""
         start = asyncio.get_running_loop().create_task
-        if self.settings.models is not None or self.peers is not None:
+        if self._behind is not None:
+            self._behind.begin()
+        if self._models_file is not None or self.peers is not None:
             self._looking.append(start(self._look()))
         if self.peers is not None:
             self._looking.append(start(self._exchange(Shares(self.peers, self.models.quota))))
@@ -162,7 +177,7 @@ class Site:
 
     def _stamp(self) -> tuple[object, ...]:
         """Changes with what is wanted."""
-        models = self.settings.models
+        models = self._models_file
         return self._orders.stamp(), *(() if models is None else signature_of(models))
 
     async def load(self, name: str) -> None:
@@ -205,6 +220,8 @@ class Site:
 
     async def aclose(self) -> None:
         """Close what leads upward, and end the engine's thread."""
+        if self._behind is not None:
+            await self._behind.aclose()
         for task in self._looking:
             task.cancel()
         for name in self.models.names:

@@ -31,7 +31,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Which versions of one model are to be served.
 
     `releases`: folder of each version; or `folder`: holds one a version, named by its number. `keep`: only the newest
-    so many; `pin`: only these. `labels`: names for versions, such as `stable`.
+    so many; `pin`: only these. `labels`: names for versions, such as `stable`. `default`: the version that answers who
+    names none; None: the newest.
     """
 
     releases: dict[int, Path] = {}
@@ -39,12 +40,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
     pin: list[int] = []
     labels: dict[str, int] = {}
+    default: int | None = None
 
     def versions(self) -> dict[int, Path]:
-        """The versions that are wanted, newest first.
+        """The versions that are wanted: the default one, then newest first.
 
         Raises:
-            UsageError: there is none, or a label or a pin names one that is not among them.
+            UsageError: there is none, or a label, a pin or the default names one that is not among them.
         """
         found = dict(self.releases)
         if self.folder is not None and self.folder.is_dir():
@@ -52,12 +54,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         numbers = sorted(found, reverse=True)
         missing = sorted({*self.pin} - {*numbers})
         numbers = [number for number in numbers if number in self.pin] if self.pin else numbers[: self.keep]
-        missing += sorted({*self.labels.values()} - {*numbers} - {*missing})
+        chosen = set() if self.default is None else {self.default}
+        missing += sorted({*self.labels.values(), *chosen} - {*numbers} - {*missing})
         if missing or not numbers:
             got = ", ".join(map(str, numbers)) or "none"
             where = "" if self.folder is None else f" in {self.folder}"
             raise UsageError(f"expected versions {', '.join(map(str, missing)) or '1, 2, …'}{where}, got {got}")
-        return {number: found[number] for number in numbers}
+        return {number: found[number] for number in sorted(numbers, key=lambda number: number not in chosen)}
 
 
 def signature_of(path: Path) -> tuple[object, ...]:

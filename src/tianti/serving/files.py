@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tianti.protocols.oip import encode_error
-from tianti.serving.http import Call, Part, Reply, Route
+from tianti.serving.http import Call, Headers, Part, Reply, Route
 from tianti.store import sha256_bytes
 
 _KEPT_BYTES = 1 << 18  # a file up to this is kept, so that a poll costs no reading
@@ -30,7 +30,6 @@ _RANGE = re.compile(rb"bytes=([0-9]{0,18})-([0-9]{0,18})").fullmatch
 _MOMENT, _MINUTE, _FOREVER = b"max-age=5", b"max-age=60", b"max-age=31536000, immutable"
 _TAG_DIGITS = 32  # 128 bits tell apart what one repository ever holds, and each poll carries it twice
 
-Headers = tuple[tuple[bytes, bytes], ...]
 Fetch = Callable[[str], Awaitable[None]]
 """Brings a file into the folder, if it can, whose path was asked for and which is not there."""
 

@@ -38,13 +38,16 @@ class Part(NamedTuple):
     size_bytes: int
 
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
 class Reply(NamedTuple):
     """What is sent: `body`, or `part`, piece by piece. With status 304 it has no content, and says nothing of it."""
 
     body: bytes
     status: int = 200
     media_type: bytes = b"application/json"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
     part: Part | None = None
 
 

@@ -36,7 +36,7 @@ class Via(NamedTuple):
 
 
 class _Model(NamedTuple):
-    versions: tuple[Version, ...]  # newest first
+    versions: tuple[Version, ...]  # the default one, then newest first
     desks: Mapping[str, Desk]  # by release
 
     @property
@@ -73,7 +73,7 @@ class Models:
         return tuple(self._models)
 
     def put(self, name: str, versions: Sequence[Version], desks: Mapping[str, Desk]) -> None:
-        """These are from now on all the versions of a model, newest first, with the desk of each."""
+        """These are from now on all the versions of a model, the default one first, with the desk of each."""
         self._models[name] = _Model(tuple(versions), dict(desks))
 
     def drop(self, name: str) -> None:
@@ -85,7 +85,7 @@ class Models:
         return self._models[name].desks if name in self._models else {}
 
     def versions(self, name: str) -> tuple[Version, ...]:
-        """The versions of a model, newest first.
+        """The versions of a model: the default one, then newest first.
 
         Raises:
             UnknownModelError: there is no such model here.
@@ -93,7 +93,7 @@ class Models:
         return self._model(name).versions
 
     def find(self, name: str, version: str | None = None, label: str | None = None) -> str:
-        """The id of the release that a path names: by id, by number (0: the newest) or by label; else the newest.
+        """The id of the release that a path names: by id, by number (0: the default) or by label; else the default.
 
         Raises:
             UnknownModelError: there is no such model, version or label here.

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 
 from tianti.errors import needs_extra
 from tianti.serving.access import Access
+from tianti.serving.app import App
 from tianti.serving.build import Site
 from tianti.serving.drain import DRAIN_S, finish, let_in
 from tianti.serving.exposure import check_exposure
 from tianti.serving.ports import let_restart, open_port
 from tianti.serving.settings import Peers, Settings
+from tianti.serving.tls import Tls, server_context
 from tianti.telemetry.logs import log_as_json
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ with needs_extra("serve"):
     from uvicorn.config import LOGGING_CONFIG
 
     from tianti.serving.connection import guarded
-    from tianti.serving.tls import server_context
 
 _KEEP_ALIVE_S = 60  # longer than our clients keep an idle connection
 _HANDSHAKE_S = 10.0
@@ -95,17 +96,33 @@ def check_access(settings: Settings) -> Access | None:
     return access
 
 
-class NodeServer(uvicorn.Server):
-    """uvicorn with a port of ours, a call when it answers, and an orderly end on a signal."""
+class Server(uvicorn.Server):
+    """uvicorn with a port of ours, a call when it answers, and an orderly end on a signal.
 
-    def __init__(self, site: Site, opened: socket.socket, on_ready: Callable[[str], object]) -> None:
-        tls = site.settings.tls
+    Args:
+        app: answers.
+        opened: its port.
+        on_ready: called with its URL once it answers.
+        drain: called when it is told to stop: `app` closes each connection after its next answer from then on.
+        tls: its certificate; None: plain HTTP.
+        json_logs: uvicorn's lines are JSON too.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        opened: socket.socket,
+        on_ready: Callable[[str], object],
+        drain: Callable[[], None],
+        tls: Tls | None = None,
+        json_logs: bool = False,
+    ) -> None:
         config = uvicorn.Config(
-            site.app,
+            app,
             http=guarded(),
             ssl_context_factory=None if tls is None else lambda _config, _default: server_context(tls),
             log_level="warning",
-            log_config=None if site.settings.json_logs else LOGGING_CONFIG,
+            log_config=None if json_logs else LOGGING_CONFIG,
             access_log=False,
             ws="none",
             interface="asgi3",
@@ -116,12 +133,10 @@ class NodeServer(uvicorn.Server):
             date_header=False,
         )
         super().__init__(config)
-        self._site = site
-        self.grpc: Listening | None = None
         self._opened = opened
-        self._on_ready = on_ready
+        self._on_ready, self._drain = on_ready, drain
         host, port = opened.getsockname()[:2]
-        scheme = "http" if site.settings.tls is None else "https"
+        scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -150,21 +165,14 @@ class NodeServer(uvicorn.Server):
             for each in sockets or [self._opened]
         ]
         self.started = True
-        if self._site.settings.grpc_port is not None:
-            from tianti.serving.grpc.server import start_grpc
-
-            settings, site = self._site.settings, self._site
-            host = self._opened.getsockname()[0]
-            address = f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
-            self.grpc = await start_grpc(
-                site.models,
-                address,
-                access=site.access,
-                repository=site,
-                tls=settings.tls,
-                share_port=site.peers is not None,
-            )
+        await self._start_more()
         self._on_ready(self.url)
+
+    async def _start_more(self) -> None:
+        """Listen elsewhere too."""
+
+    async def _end_more(self, grace_s: float | None) -> None:
+        """End that, within so long; None: at once."""
 
     def _make_connection(self) -> asyncio.Protocol:
         config = self.config
@@ -177,23 +185,19 @@ class NodeServer(uvicorn.Server):
         A connection that waits in the backlog, or whose request was not read yet, would be reset by closing. So first
         no more are let in, then those that are there get a moment; each is closed after its next answer.
         """
-        self._site.drain()
-        calls = asyncio.ensure_future(self._end_grpc(DRAIN_S))
+        self._drain()
+        more = asyncio.ensure_future(self._end_more(DRAIN_S))
         await let_in(self._opened, self.server_state, self._at_once)
         for server in self.servers:
             server.close()
-        await finish(self.server_state, calls, self._at_once)
-        if not calls.done():
-            await self._end_grpc(None)
+        await finish(self.server_state, more, self._at_once)
+        if not more.done():
+            await self._end_more(None)
         if not self.force_exit:
             await self.lifespan.shutdown()
 
     def _at_once(self) -> bool:
         return self.force_exit
-
-    async def _end_grpc(self, grace_s: float | None) -> None:
-        if self.grpc is not None:
-            await self.grpc.server.stop(grace_s)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -205,12 +209,48 @@ class NodeServer(uvicorn.Server):
             yield
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        """The second time, do not wait for requests; but one of several is told so by who supervises it.
+        """The second time, do not wait for requests."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+class NodeServer(Server):
+    """The server of a node: gRPC is answered beside HTTP where the settings say so."""
+
+    def __init__(self, site: Site, opened: socket.socket, on_ready: Callable[[str], object]) -> None:
+        settings = site.settings
+        super().__init__(site.app, opened, on_ready, site.drain, settings.tls, settings.json_logs)
+        self._site = site
+        self.grpc: Listening | None = None
+
+    async def _start_more(self) -> None:
+        settings, site = self._site.settings, self._site
+        if settings.grpc_port is None:
+            return
+        from tianti.serving.grpc.server import start_grpc
+
+        host = self._opened.getsockname()[0]
+        address = f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
+        self.grpc = await start_grpc(
+            site.models,
+            address,
+            access=site.access,
+            repository=site,
+            tls=settings.tls,
+            share_port=site.peers is not None,
+        )
+
+    async def _end_more(self, grace_s: float | None) -> None:
+        if self.grpc is not None:
+            await self.grpc.server.stop(grace_s)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """One of several processes is told to end at once by who supervises it.
 
         A signal to all processes of a service reaches it twice, by itself and by the supervisor.
         """
-        self.force_exit = self.should_exit and self._site.peers is None
-        self.should_exit = True
+        super()._stop(number, frame)
+        self.force_exit = self.force_exit and self._site.peers is None
 
 
 @contextmanager

@@ -14,13 +14,26 @@ from tianti.serving.tls import Tls
 from tianti.spec import Tier
 
 
+class MirrorOf(NamedTuple):
+    """What a node mirrors: a repository's URL or folder, the root metadata that is trusted, where its files are kept.
+
+    Where the URL ends in /repository, the hub before it gets what devices send to this node.
+    """
+
+    url: str
+    root: Path
+    folder: Path
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Of one node.
 
     Args:
         tier: whose model runs here.
         releases: folders, newest first; all of one model name. Or:
-        models: a file that says which releases of which models are served; it is read again when it changes.
+        models: a file that says which releases of which models are served; it is read again when it changes. Or:
+        updates: a folder made by `tianti device enroll`: the node serves what rollouts name (`update.hosting`).
+        mirror: a repository whose files are given out to the devices behind this node.
         upstreams: URLs of higher nodes, the nearest first, or `cloud` (see `router.connect`).
         host: where it listens.
         port: 0 takes a free one.
@@ -38,11 +51,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cache: how many exact answers of each release to keep; 0: none, and equal texts under way share none.
         grpc_port: where gRPC is answered, on the same host; 0 takes a free one; None: it is not.
         workers: processes that answer together on one port.
+        ask_every_s: how often what is above is asked for releases, and told of reports.
     """
 
     tier: Tier
     releases: tuple[Path, ...] = ()
     models: Path | None = None
+    updates: Path | None = None
+    mirror: MirrorOf | None = None
     upstreams: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8080
@@ -60,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache: int = 0
     grpc_port: int | None = None
     workers: int = 1
+    ask_every_s: float = 15.0
 
     def share(self) -> "Settings":
         """Of one of the processes: what the node may spend and load, they divide."""

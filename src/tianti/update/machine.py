@@ -81,6 +81,13 @@ def started(state: UpdateState) -> UpdateState:
     return replace(state, trial=replace(state.trial, tries=state.trial.tries + 1))
 
 
+def ended(state: UpdateState) -> UpdateState:
+    """After a process ended in order: its start does not count among those of a release that crashes."""
+    if state.trial is None:
+        return state
+    return replace(state, trial=replace(state.trial, tries=max(0, state.trial.tries - 1)))
+
+
 def proved(state: UpdateState) -> UpdateState:
     """The release on trial is good."""
     return replace(state, trial=None)
@@ -91,6 +98,12 @@ def reverted(state: UpdateState) -> UpdateState:
     if state.trial is None:
         return state
     return refused(replace(state, active=state.last_good, trial=None), state.trial.release)
+
+
+def lost(state: UpdateState) -> UpdateState:
+    """The release that serves is no more whole on this disk: the last good one serves, the other may come again."""
+    good = state.last_good if state.last_good != state.active else None
+    return replace(state, active=good, last_good=good, trial=None)
 
 
 def refused(state: UpdateState, release: str) -> UpdateState:

@@ -207,7 +207,9 @@ class HttpSource:
 
     def _keep(self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> None:
         """For the next request, if all was read of this one and the server keeps it open too."""
-        if answer.isclosed() and connection.sock is not None and self._idle is None:
+        all_read = answer.length == 0 or answer.isclosed()
+        answer.close()
+        if all_read and connection.sock is not None and self._idle is None:
             self._idle = connection
 
     def _drop(self, connection: http.client.HTTPConnection) -> None:

@@ -43,7 +43,12 @@ def run_release(context: StageContext) -> None:
         heads=heads,
         certificate=certificate,
         usual=read_usual(context.inputs["certify"]),
-        metrics={"levels": msgspec.to_builtins(evaluation.levels), "n": evaluation.n},
+        metrics={
+            "accuracy": evaluation.served_level().test_accuracy,
+            "levels": msgspec.to_builtins(evaluation.levels),
+            "n": evaluation.n,
+            "slices": msgspec.to_builtins(evaluation.slices),
+        },
         prices={"edge": spec.prices.edge, "cloud": spec.prices.cloud},
         lineage={"spec": sha256_bytes(canonical_json(spec)), "tianti": tianti.__version__},
     )

@@ -1,0 +1,103 @@
+"""The hub's hand on the repository: reads it, verified, and publishes what the online keys may say.
+
+Not here: what is said, and when (`governor`). Invariants: each change follows from what is in the folder then, so that
+a person who publishes at the same time loses nothing; nothing is signed by a clock that contradicts what was signed.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tianti.errors import StoreError, UsageError
+from tianti.release import (
+    Repository,
+    find_offer,
+    load_signers,
+    publish,
+    read_record,
+    read_repository,
+    seal,
+    to_bytes,
+)
+from tianti.release.reading import read_file
+from tianti.release.repository import Signers
+from tianti.router import choose_point
+
+ONLINE = ("rollout", "snapshot", "timestamp")
+OFFLINE = ("root", "targets", "models")
+_SKEW_S = 300
+
+
+class Press:
+    """Of one repository.
+
+    Raises:
+        UsageError: a key is not there, or not under this passphrase, or there is no root.json.
+        IntegrityError: the repository is not the one of that root.
+        StoreError: a file of it cannot be read.
+    """
+
+    def __init__(self, folder: Path, keys: Path, passphrase: str) -> None:
+        self._folder = folder
+        self._signers = load_signers(keys, passphrase)
+        if lacking := [role for role in ONLINE if not self._signers.get(role)]:
+            raise UsageError(
+                f"{keys}: expected {', '.join(f'{role}.pem' for role in lacking)}, got none; copy it there"
+            )
+        if not (keys / "root.json").is_file():
+            raise UsageError(f"{keys}: expected root.json, which says whom to trust, got none; copy it there")
+        self._trusted = read_file(keys / "root.json")
+        self._alphas: dict[str, float | None] = {}
+        self.root = ""
+        self.read()
+
+    def read(self) -> Repository:
+        """What is published; `root` is its newest root from then on.
+
+        Raises:
+            IntegrityError, StoreError: as the class.
+        """
+        repository = read_repository(self._folder, self._trusted)
+        self.root = to_bytes(repository.root).decode()
+        return repository
+
+    def change(self, now_s: int, change: Callable[[Repository, Signers], Repository]) -> None:
+        """Publish what `change` makes of what is there.
+
+        Raises:
+            UsageError: it cannot be said, or somebody published meanwhile.
+            StoreError: the folder cannot be written, or the clock is wrong.
+        """
+        before = self.read()
+        _check_clock(before, now_s)
+        publish(self._folder, seal(change(before, self._signers), self._signers, now_s))
+
+    def alpha(self, repository: Repository, product: str, release: str) -> float | None:
+        """What a release's certificate allows devices that do not choose; None: nothing.
+
+        Raises:
+            PackageError: the release cannot be read.
+            StoreError: a file of it cannot be read.
+        """
+        if release not in self._alphas:
+            record = read_record(self._folder, repository, find_offer(repository, product, release))
+            self._alphas[release] = choose_point(record.certificate)
+        return self._alphas[release]
+
+
+def _check_clock(repository: Repository, now_s: int) -> None:
+    """A time that is signed is the least that devices believe from then on: one far ahead would end their updates."""
+    if (issued_s := issued(repository)) > now_s + _SKEW_S:
+        raise StoreError(f"the clock says {now_s}, but the timestamp was signed at {issued_s}; set the clock")
+    for role in OFFLINE:
+        expires = getattr(repository, role).signed.expires
+        if expires.timestamp() <= now_s:
+            raise StoreError(
+                f"{role} has expired at {expires:%Y-%m-%d %H:%M} UTC, or the clock is ahead: nothing is signed; "
+                f"set the clock, or renew {role} with its key (`tianti release refresh`)"
+            )
+
+
+def issued(repository: Repository) -> int:
+    """When the timestamp was signed."""
+    custom = repository.timestamp.signed.unrecognized_fields.get("custom", {})
+    return int(custom.get("issued", 0))

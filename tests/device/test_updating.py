@@ -1,0 +1,388 @@
+"""A ladder of a device's folder, on real releases from a real signed repository: it comes to the next one by itself."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tuf", reason="the development group is not installed")
+
+from tests.tiny_release import WORDS, make_release
+from tests.update.published import Published
+from tianti.device import Ladder, load, updating
+from tianti.errors import UpdateError, UsageError
+from tianti.package import Release
+from tianti.router import Upstream
+from tianti.serving import Settings
+from tianti.serving.local import local_node
+from tianti.serving.serve import make_server
+from tianti.spec import Prediction, Request, Tier
+from tianti.update.trial import ANSWERS
+from tianti.update.updates import Updates
+
+NEW = ("bulb", "lantern", "luminaire")
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Release]:
+    """Of one product: `lamp` is sure in the first and `bulb` in the second; the third's model gives NaN."""
+    old = make_release(tmp_path_factory.mktemp("old"))
+    new = make_release(tmp_path_factory.mktemp("new"), words={**WORDS, "lights": NEW})
+    return [old, new, make_release(tmp_path_factory.mktemp("bad"), broken=Tier.DEVICE)]
+
+
+@pytest.fixture(scope="module")
+def published(releases: list[Release], tmp_path_factory: pytest.TempPathFactory) -> Published:
+    repository = Published(tmp_path_factory.mktemp("repository"))
+    for release in releases:
+        repository.add(release)
+    repository.roll(releases[0].id)
+    return repository
+
+
+class World:
+    def __init__(self, folder: Path, published: Published) -> None:
+        self.repository = published.copy_to(folder / "repository")
+        self.old, self.new, self.bad = published.shipments
+        self.folder = self.repository.device(folder / "device")
+
+    def settle(self) -> None:
+        """The device runs the old release for good."""
+        updates = Updates(self.folder, test=lambda folder, tier: None)
+        updates.lead()
+        ready = updates.check().ready
+        assert ready is not None
+        updates.activate(ready)
+        updates.prove()
+        updates.close()
+
+    def state(self) -> tuple[str | None, bool]:
+        state = Updates(self.folder).state()
+        return state.active, state.trial is not None
+
+
+@pytest.fixture
+def world(tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Checks are all but incessant, and self-tests are left to their own tests."""
+    monkeypatch.setattr(Updates, "wait_s", lambda self, first=False: 0.05)
+    monkeypatch.setattr(updating, "_LOOK_S", 0.05)
+    monkeypatch.setattr(Updates.__init__, "__kwdefaults__", {**Updates.__init__.__kwdefaults__, "test": _passes})
+    yield World(tmp_path, published)
+
+
+@contextmanager
+def cloud_of(releases: list[Release]) -> Iterator[str]:
+    """A cloud that has these releases."""
+    ready = threading.Event()
+    settings = Settings(tier=Tier.CLOUD, releases=tuple(release.folder for release in releases), port=0)
+    with make_server(settings, lambda url: ready.set()) as server:
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        assert ready.wait(10)
+        try:
+            yield server.url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _passes(folder: Path, tier: Tier) -> None:
+    pass
+
+
+def wait_for(what: Callable[[], object], patience_s: float = 20.0) -> None:
+    until_s = time.monotonic() + patience_s
+    while not what():
+        assert time.monotonic() < until_s, "did not come to pass"
+        time.sleep(0.01)
+
+
+def serves(ladder: Ladder, release: str) -> bool:
+    return ladder._node.release == release
+
+
+def test_a_new_device_fetches_its_first_release_and_comes_to_the_next(world: World) -> None:
+    with load(world.folder) as ladder:
+        assert ladder.predict("lamp").decision.certified
+        assert world.state() == (world.old, True)
+        ladder.predict_many(["lamp"] * ANSWERS)
+        wait_for(lambda: world.state() == (world.old, False))  # it has proved itself
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(ladder, world.new))
+        assert ladder.predict("bulb").decision.certified
+        assert world.state() == (world.new, True)
+        ladder.predict_many(["bulb", "song"] * ANSWERS)
+        wait_for(lambda: world.state() == (world.new, False))
+    assert "tianti-updates" not in {thread.name for thread in threading.enumerate()}
+    with load(world.folder) as ladder:
+        assert serves(ladder, world.new)
+
+
+def test_no_request_is_lost_or_changes_hands_while_the_release_changes(world: World, releases: list[Release]) -> None:
+    """Texts that are under way, those that climb too, end on the release that they began with."""
+    world.settle()
+    asked = {release.id: release for release in releases}
+    with (
+        cloud_of(releases[:2]) as cloud,
+        load(world.folder, upstream=cloud, deadline_ms=5000) as ladder,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        ended = threading.Event()
+
+        def ask(text: str) -> list[Prediction]:
+            answers: list[Prediction] = []
+            while not ended.is_set():
+                answers.append(ladder.predict(text))
+                time.sleep(0.002)  # a flood would be too much for the cloud, whichever release serves
+            return answers
+
+        asking = [pool.submit(ask, text) for text in ("song", "luminaire", "lantern", "rain")]
+        time.sleep(0.2)
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(ladder, world.new))
+        time.sleep(0.2)
+        world.repository.roll(world.old, force=True)
+        wait_for(lambda: serves(ladder, world.old))
+        ended.set()
+        answers = [answer for future in asking for answer in future.result()]
+    packages = {answer.package for answer in answers}
+    assert {asked[world.new].record.packages[Tier.DEVICE], asked[world.old].record.packages[Tier.DEVICE]} <= packages
+    spoilt = [answer for answer in answers if not answer.decision.certified or answer.decision.degraded]
+    assert not Counter(answer.decision.reason for answer in spoilt), len(answers)
+
+
+def test_a_text_that_climbs_while_the_release_changes_ends_under_its_own(
+    world: World, releases: list[Release], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    named, held, ask = [], threading.Event(), Upstream.ask
+
+    async def slow(upstream: Upstream, request: Request, remaining_s: float) -> object:
+        named.append(request.release)
+        await asyncio.to_thread(held.wait, 10)
+        return await ask(upstream, request, remaining_s)
+
+    monkeypatch.setattr(Upstream, "ask", slow)
+    with (
+        cloud_of(releases[:2]) as cloud,
+        load(world.folder, upstream=cloud, audits=0.0, deadline_ms=20_000, log=tmp_path / "log") as ladder,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        climbing = pool.submit(ladder.predict, "luminaire")
+        wait_for(lambda: named)
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(ladder, world.new))
+        held.set()
+        answer = climbing.result()
+        assert (answer.label, answer.tier, answer.decision.certified) == ("lights", Tier.CLOUD, True)
+        ladder.predict("luminaire")
+    assert named == [world.old, world.new]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["release"] for line in lines] == named
+
+
+def test_a_release_whose_model_fails_is_taken_back_at_once(world: World) -> None:
+    world.settle()
+    with load(world.folder) as ladder:
+        world.repository.roll(world.bad)
+        wait_for(lambda: serves(ladder, world.bad))
+        for _ in range(3):
+            with pytest.raises(Exception, match="finite logits"):
+                ladder.predict("lamp")
+        wait_for(lambda: serves(ladder, world.old))
+        assert ladder.predict("lamp").label == "lights"
+        time.sleep(0.3)
+        assert serves(ladder, world.old)  # it is not tried again
+    assert world.state() == (world.old, False)
+
+
+CRASHES = """
+import os, sys, tianti
+ladder = tianti.load(sys.argv[1])
+print(ladder._node.release, flush=True)
+if ladder._node.release == sys.argv[2]:
+    os._exit(9)
+ladder.close()
+"""
+
+
+def test_a_release_that_kills_its_program_is_left_after_three_starts(world: World) -> None:
+    world.settle()
+    updates = Updates(world.folder)
+    updates.lead()
+    world.repository.roll(world.new)
+    ready = updates.check().ready
+    assert ready is not None
+    updates.activate(ready)
+    updates.close()
+
+    def start() -> str:
+        command = [sys.executable, "-c", CRASHES, str(world.folder), world.new]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    assert [start() for _ in range(5)] == [world.new] * 3 + [world.old] * 2
+    assert Updates(world.folder).state().bad == (world.new,)
+
+
+def test_a_release_that_cannot_be_opened_never_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.settle()
+
+    def spoils(folder: Path, tier: Tier) -> None:
+        (folder / "packages" / "device" / "tokenizer.json").write_text("{}")
+
+    monkeypatch.setattr(Updates.__init__, "__kwdefaults__", {**Updates.__init__.__kwdefaults__, "test": spoils})
+    with load(world.folder) as ladder:
+        world.repository.roll(world.new)
+        wait_for(lambda: world.new in Updates(world.folder).state().bad)
+        assert ladder.predict("lamp").label == "lights"
+
+
+def test_files_that_rotted_are_left_for_the_last_good_release(world: World) -> None:
+    world.settle()
+    with load(world.folder) as ladder:
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(ladder, world.new))
+        ladder.predict_many(["song"] * ANSWERS)
+        wait_for(lambda: world.state() == (world.new, False))
+    model = world.folder / "releases" / world.new / "packages" / "device" / "onnx" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1])
+    with load(world.folder) as ladder:
+        assert serves(ladder, world.old)
+        wait_for(lambda: serves(ladder, world.new))  # and fetched again
+
+
+def test_a_wish_that_the_new_release_cannot_grant_leaves_the_old_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its certificate has no point: for a program that names one, it is not fit, and it is not bad."""
+    world.settle()
+    none = world.repository.add(make_release(tmp_path / "none", certified=False))
+    with load(world.folder, point=0.01) as ladder:
+        world.repository.roll(none)
+        wait_for(lambda: none in Updates(world.folder).holds())
+        time.sleep(0.3)
+        assert serves(ladder, world.old)
+    assert Updates(world.folder).state().bad == ()
+    with load(world.folder) as ladder:
+        wait_for(lambda: serves(ladder, none))
+    with pytest.raises(UsageError, match="certified"):
+        load(world.folder, point=0.01)
+    assert Updates(world.folder).state().bad == ()
+    load(world.folder).close()  # and the lock was given back
+
+
+def test_a_shadow_counts_and_changes_no_answer(world: World, releases: list[Release]) -> None:
+    world.settle()
+    with (
+        local_node(Tier.CLOUD, releases[0].folder) as cloud,
+        load(world.folder, upstream=cloud, audits=1.0) as ladder,
+    ):
+        world.repository.roll(world.new, shadow=True)
+        updater: updating.Updating = ladder._witness  # type: ignore[assignment]
+        wait_for(lambda: updater._shadow is not None)
+        answers = []
+        for _ in range(30):
+            answers += ladder.predict_many(["song", "lamp"])
+            time.sleep(0.02)
+        assert all(answer.decision.certified and answer.tier is Tier.DEVICE for answer in answers)
+        assert serves(ladder, world.old)
+        wait_for(lambda: updater._updates.totals.beside and _beside(updater, world.new).audited > 10)
+    beside = Updates(world.folder).totals.beside[world.new]
+    assert 30 <= beside.texts <= 60
+    assert beside.kept == beside.agreeing  # it keeps `song`, and does not know `lamp`
+    assert 0.3 < beside.kept / beside.texts < 0.7
+    assert beside.harmful == 0
+    assert "tianti-shadow" not in {thread.name for thread in threading.enumerate()}
+
+
+def _beside(updater: updating.Updating, release: str) -> object:
+    return updater._updates.totals.beside[release]
+
+
+def test_a_second_process_follows_and_takes_over(world: World) -> None:
+    world.settle()
+    with load(world.folder) as second_to_be:
+        del second_to_be
+    first = load(world.folder)
+    with load(world.folder) as second:
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(first, world.new) and serves(second, world.new))
+        assert second.predict("bulb").decision.certified
+        first.close()
+        world.repository.roll(world.old, force=True)
+        wait_for(lambda: serves(second, world.old))  # it leads now
+
+
+def test_a_node_above_that_knows_more_makes_it_ask_at_once(
+    world: World, releases: list[Release], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    monkeypatch.setattr(Updates, "wait_s", lambda self, first=False: 3600.0)
+    with (
+        local_node(Tier.CLOUD, releases[0].folder) as cloud,
+        load(world.folder, upstream=cloud) as ladder,
+    ):
+        updater: updating.Updating = ladder._witness  # type: ignore[assignment]
+        world.repository.roll(world.new)
+        updater._heard(1)  # what it has
+        time.sleep(0.3)
+        assert serves(ladder, world.old)
+        updater._heard(2)
+        wait_for(lambda: serves(ladder, world.new))
+        world.repository.roll(world.old, force=True)
+        updater._heard(3)  # within ten seconds of the last
+        time.sleep(0.3)
+        assert serves(ladder, world.new)
+
+
+def test_without_network_and_with_a_repository_that_lies_it_goes_on(world: World) -> None:
+    world.settle()
+    with load(world.folder) as ladder:
+        (world.repository.folder / "metadata" / "timestamp.json").write_bytes(b"{}")
+        wait_for(lambda: Updates(world.folder).failures > 1)
+        assert ladder.predict("lamp").decision.certified
+        shutil.rmtree(world.repository.folder)
+        failures = Updates(world.folder).failures
+        wait_for(lambda: Updates(world.folder).failures > failures)
+        assert ladder.predict("lamp").decision.certified
+
+
+def test_a_new_device_without_a_repository_says_so(world: World) -> None:
+    shutil.rmtree(world.repository.folder / "metadata")
+    with pytest.raises(UpdateError):
+        load(world.folder)
+
+
+def test_another_ladder_pays_nothing_for_updates(releases: list[Release]) -> None:
+    code = (
+        "import sys, tianti; tianti.load(sys.argv[1]).predict('lamp'); "
+        "print([name for name in sys.modules if 'tianti.update' in name or name in ('tuf', 'filelock')])"
+    )
+    command = [sys.executable, "-c", code, str(releases[0].folder)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_money_and_pressure_outlast_the_release(world: World, releases: list[Release]) -> None:
+    world.settle()
+    with (
+        cloud_of(releases[:2]) as cloud,
+        load(world.folder, upstream=cloud, audits=0.0, per_day=24 * 0.00044) as ladder,  # an hour's worth: two texts
+    ):
+        assert [ladder.predict("luminaire").tier for _ in range(2)] == [Tier.CLOUD] * 2
+        assert ladder.predict("luminaire").decision.reason == "budget"
+        ladder.press("heat", 0.25)
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(ladder, world.new))
+        assert ladder.predict("luminaire").decision.reason == "budget"
+        assert ladder.status().pressure["heat"] == 0.25
