@@ -9,6 +9,7 @@ import pytest
 
 from tests.update.offered import Blobs, Offered, put_offered, two_releases
 from tests.update.test_install import check
+from tests.update.web import ok, serving
 from tianti.errors import IntegrityError, UpdateError
 from tianti.package import Shipment
 from tianti.package.packed import FRAME_BYTES, pack, unpack
@@ -17,6 +18,7 @@ from tianti.spec import Tier
 from tianti.store import sha256_bytes
 from tianti.update.home import release_folder
 from tianti.update.install import download_bytes, install, installed
+from tianti.update.source import HttpSource
 
 DEVICE = Tier.DEVICE
 MODEL = "packages/device/onnx/model.onnx"
@@ -247,3 +249,34 @@ def test_patches_that_the_repository_lost_are_done_without(tmp_path: Path, raw: 
     }
     shipment = msgspec.structs.replace(new.shipment, patches=unknown)
     assert download_bytes(shipment, DEVICE, [before]) > download_bytes(new.shipment, DEVICE, [before])
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_over_http_a_download_goes_on_by_range(tmp_path: Path, raw: tuple[Offered, Offered], ranges: bool) -> None:
+    _, new = raw
+    sent = []
+
+    def reply(head: bytes) -> Iterator[bytes]:
+        content = new.files[head.split()[1].decode().removeprefix("/repository/")]
+        start = int(head.partition(b"Range: bytes=")[2].partition(b"-")[0] or 0) if ranges else 0
+        said = f"Content-Range: bytes {start}-{len(content) - 1}/{len(content)}"
+        whole = ok(content[start:], said, status="206 Partial Content") if start else ok(content)
+        length = len(content) - start
+        given = length if length < 300 or (not ranges and len(sent) > 3) else 300
+        sent.append(given)
+        yield whole[: len(whole) - length + given]
+        if given < length:
+            yield b""
+
+    with serving(reply) as web:
+        for _ in range(100):
+            source = HttpSource(web.url)
+            try:
+                check(install(tmp_path, new.shipment, source, tier=DEVICE, have=()), new)
+                break
+            except UpdateError:
+                continue
+            finally:
+                source.close()
+    again = sum(sent) - download_bytes(new.shipment, DEVICE, ())
+    assert len(sent) > 7 and (again == 0) is ranges
