@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.update.crashes import Recorder
 from tests.update.offered import Blobs, Offered, put_offered, two_releases
 from tests.update.test_install import check
 from tests.update.web import ok, serving
@@ -70,7 +71,7 @@ def test_a_blob_with_a_wrong_byte_is_refused(tmp_path: Path, offered: tuple[Offe
                 continue  # a bit of zstd's that means nothing
             source = Blobs({**new.files, place: damaged})
             with pytest.raises(IntegrityError):
-                install(folder, new.shipment, source, tier=DEVICE, have=())
+                install(folder, new.shipment, source, tier=DEVICE, have=(), disk=Recorder())
             assert installed(folder, new.shipment.release) is None and left(folder) == []
         check(install(folder, new.shipment, new.source(), tier=DEVICE, have=()), new)  # the control: the true one
 
@@ -88,7 +89,7 @@ def test_a_patch_with_a_wrong_byte_is_of_no_use_and_the_file_comes_whole(
         for damaged in flips(content, place):
             _forget(after, place.split("/")[2], new)
             source = Blobs({**new.files, place: damaged})
-            check(install(tmp_path, new.shipment, source, tier=DEVICE, have=[before]), new)
+            check(install(tmp_path, new.shipment, source, tier=DEVICE, have=[before], disk=Recorder()), new)
             assert [asked.startswith("blobs/patch/") for asked, _ in source.asked] == [True, False]
 
 
