@@ -25,7 +25,10 @@ def run(home: str, upstream: str, answers: str, seed: int) -> None:
     chance, stopped = random.Random(seed), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     rows = list(WORDS.items())
-    with load(home, upstream=upstream, deadline_ms=5_000, audits=0.1) as ladder, Path(answers).open("a", encoding="utf-8") as file:
+    with (
+        load(home, upstream=upstream, deadline_ms=5_000, audits=0.1) as ladder,
+        Path(answers).open("a", encoding="utf-8") as file,
+    ):
         while not stopped.wait(chance.uniform(0.5, 1.5) * _EVERY_S):
             label, words = chance.choice(rows)
             told: dict[str, object] = {"at": time.time(), "expected": label}
