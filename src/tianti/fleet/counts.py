@@ -29,9 +29,12 @@ def count_fates(fates: Iterable[tuple[str, Fate, int]]) -> dict[str, Count]:
     """Counts by source, of so many devices each."""
     counts: dict[str, Count] = {}
     for source, fate, devices in fates:
-        if fate in SETTLED:
+        settled, failed = fate in SETTLED, fate in FAILED
+        if settled or fate == "trial":
             old = counts.get(source, Count())
-            counts[source] = Count(old.activated + devices, old.failed + devices * (fate in FAILED))
+            counts[source] = Count(
+                old.activated + devices * settled, old.failed + devices * failed, old.began + devices
+            )
     return counts
 
 
