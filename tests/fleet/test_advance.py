@@ -72,6 +72,13 @@ def test_releases_that_are_still_on_trial_say_nothing() -> None:
     assert decide(plan_at(0), fates=staged).step == "hold"
 
 
+def test_devices_on_trial_speak_against_a_halt() -> None:
+    trials = [met._replace(fate="trial") for met in fates(16_000, 0) if met.fate == "activated"]
+    few = fates(0, 32)
+    assert decide(plan_at(0), fates=few).step == "halt"
+    assert decide(plan_at(0), fates=[*few, *trials]).step == "hold"
+
+
 def test_a_small_fleet_goes_by_dwell_and_promote() -> None:
     few = {"devices": 300, "fates": fates(32, 0)}
     assert "an operator promotes" in decide(plan_at(0), **few).reason

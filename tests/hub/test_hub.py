@@ -1,5 +1,6 @@
 """A hub of its own process, asked over loopback by devices that enrolled at it."""
 
+import asyncio
 import json
 import threading
 import time
@@ -17,6 +18,9 @@ from tests.hub.process import HubProcess, tianti
 from tests.hub.site import Publisher
 from tianti.errors import RefusedError, UpstreamError, UsageError
 from tianti.fleet import Terms
+from tianti.runtimes.trust import Trust
+from tianti.serving.http import Call
+from tianti.serving.upward import Identity, Upward
 from tianti.spec import Tier
 from tianti.update.enroll import enroll
 from tianti.update.home import read_home
@@ -161,6 +165,22 @@ def test_only_a_node_above_passes_reports_on(hub: HubProcess, fleet: list[Member
     assert hub.report(*batch, via=edge.id, key=stranger.key)[0] == 403  # another's name
     assert hub.report(*batch, via=fleet[0].id, key=fleet[0].key)[0] == 403  # a device is no edge
     assert hub.report(*batch, via=stranger.id, key=stranger.key)[0] == 401
+
+
+def test_a_device_joins_and_reports_behind_an_edge(hub: HubProcess, token: str) -> None:
+    edge, member = joined(hub, invite(hub, "edge", 1), Tier.EDGE), Member()
+
+    async def pass_on() -> None:
+        upward = Upward(hub.url, Trust(), Identity(edge.id, edge.key), every_s=0.05)
+        upward.begin()
+        reply = await upward.enroll(Call({}, {}, msgspec.json.encode(member.ask(token))))
+        member.id = msgspec.json.decode(reply.body)["device"]
+        await upward.take(Call({}, {}, msgspec.json.encode([member.sign()])))
+        await upward.aclose()  # which passes on what is left
+
+    asyncio.run(pass_on())
+    lines = [json.loads(line) for line in tianti("fleet", "devices", "--json", "--db", str(hub.db)).splitlines()]
+    assert [line["told"]["source"] for line in lines if line["device"]["id"] == member.id] == [edge.id]
 
 
 def test_a_healthy_ring_advances_and_the_fleet_shows_it(hub: HubProcess, fleet: list[Member]) -> None:

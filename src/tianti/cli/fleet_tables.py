@@ -1,11 +1,15 @@
 """Tables about a fleet, for people. Not here: computing any figure."""
 
+from typing import get_args
+
 from rich.console import Console
 from rich.table import Table
 
 from tianti.fleet import Fleet
+from tianti.package import Fate
 
 _ID = 12
+FATES: tuple[Fate, ...] = get_args(Fate)
 
 
 def print_fleet(fleet: Fleet) -> None:
@@ -26,11 +30,11 @@ def _rollouts(fleet: Fleet) -> Table:
 
 
 def _releases(fleet: Fleet) -> Table:
-    table = _table("releases", "product", "channel", "release", "run it", "activated", "failed", "reverted")
+    table = _table("releases", "product", "channel", "release", "run it", *FATES)
     for key in sorted({*fleet.releases, *fleet.fates}):
         product, channel, release = key.split("/")
         met = fleet.fates.get(key, {})
-        counts = (fleet.releases.get(key, 0), met.get("activated", 0), met.get("failed", 0), met.get("reverted", 0))
+        counts = (fleet.releases.get(key, 0), *(met.get(fate, 0) for fate in FATES))
         table.add_row(product, channel, release[:_ID], *map(str, counts))
     return table
 
@@ -45,5 +49,5 @@ def _devices(fleet: Fleet) -> Table:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "release")
     return table

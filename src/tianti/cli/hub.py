@@ -5,15 +5,15 @@ from pathlib import Path
 import click
 
 from tianti.cli.answer import tls_of
-from tianti.cli.signing import PASSPHRASE_OPTION, read_passphrase
+from tianti.cli.signing import PASSPHRASE_OPTION, REPOSITORY_OPTION, read_passphrase
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("hub")
-@click.option("--repository", type=_FOLDER, required=True, help="The folder that `tianti release` publishes to.")
-@click.option("--keys", type=_FOLDER, required=True, help="rollout, snapshot and timestamp .pem, and root.json.")
+@REPOSITORY_OPTION
+@click.option("--keys", "-K", type=_FOLDER, required=True, help="rollout, snapshot and timestamp .pem, and root.json.")
 @PASSPHRASE_OPTION
 @click.option("--db", type=_FILE, default="hub.sqlite", show_default=True, help="Devices and what they report.")
 @click.option("--host", default="127.0.0.1", show_default=True)
@@ -25,7 +25,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--insecure", is_flag=True, help="Serve others without tokens and TLS: something in front does both.")
 @click.option("--json-logs", is_flag=True, help="Log lines as JSON.")
 def hub_command(
-    repository: Path,
+    folder: Path,
     keys: Path,
     passphrase_file: Path | None,
     db: Path,
@@ -42,7 +42,7 @@ def hub_command(
     from tianti.hub import HubSettings, run_hub
 
     settings = HubSettings(
-        repository=repository,
+        repository=folder,
         keys=keys,
         passphrase=read_passphrase(passphrase_file),
         ledger=db,

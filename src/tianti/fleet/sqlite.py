@@ -23,6 +23,7 @@ from tianti.store import sha256_bytes
 
 _VERSION = 1
 _BUSY_S = 10.0
+_CACHE_KIB = 65_536
 _SCHEMA = """
 CREATE TABLE invitations (sha256 TEXT PRIMARY KEY, used INTEGER NOT NULL, record BLOB NOT NULL);
 CREATE TABLE devices (
@@ -34,12 +35,14 @@ CREATE TABLE reports (
     device TEXT PRIMARY KEY, product TEXT NOT NULL, channel TEXT NOT NULL, tier TEXT NOT NULL, number INTEGER NOT NULL,
     received_s INTEGER NOT NULL, runs TEXT, record BLOB NOT NULL
 );
-CREATE INDEX reporting ON reports (product, channel, tier);
+CREATE INDEX reporting ON reports (product, channel, tier, received_s);
+CREATE INDEX running ON reports (product, channel, runs);
 CREATE TABLE fates (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, tier TEXT NOT NULL, fate TEXT NOT NULL,
     source TEXT NOT NULL, part TEXT NOT NULL, since_s INTEGER NOT NULL, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
 CREATE INDEX fresh ON fates (product, channel, release, tier, since_s, source, part, fate);
+CREATE INDEX met ON fates (product, channel, release, fate);
 CREATE TABLE beside (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, source TEXT NOT NULL, texts INTEGER,
     kept INTEGER, agreeing INTEGER, audited INTEGER, harmful INTEGER, PRIMARY KEY (device, release)
@@ -64,6 +67,7 @@ class SqliteLedger:
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         except sqlite3.Error as error:
             raise self._failed(error) from error
         with self._changing():
@@ -232,31 +236,28 @@ class SqliteLedger:
 
     def fleet(self, since_s: int) -> Fleet:
         """The fleet in numbers; `since_s`: devices heard of since then."""
-        devices: dict[str, dict[str, int]] = {}
-        fates: dict[str, dict[Fate, int]] = {}
         with self._reading():
-            counted = self._rows(
-                "SELECT product || '/' || channel || '/' || tier, COUNT(*), SUM(revoked) FROM devices GROUP BY 1"
-            )
-            heard = dict(
-                self._rows(
-                    "SELECT product || '/' || channel || '/' || tier, COUNT(*) FROM reports WHERE received_s >= ?"
-                    " GROUP BY 1",
-                    since_s,
-                )
-            )
-            runs = self._rows(
-                "SELECT product || '/' || channel || '/' || runs, COUNT(*) FROM reports WHERE runs IS NOT NULL"
-                " GROUP BY 1"
-            )
-            met = self._rows(
-                "SELECT product || '/' || channel || '/' || release, fate, COUNT(*) FROM fates GROUP BY 1, 2"
-            )
-        for key, enrolled, revoked in counted:
-            devices[key] = {"enrolled": enrolled - revoked, "revoked": revoked, "heard": heard.get(key, 0)}
-        for key, fate, count in met:
-            fates.setdefault(key, {})[fate] = count
-        return Fleet(devices=devices, releases=dict(runs), fates=fates, rollouts=self.judged())
+            enrolled = self._rows("SELECT product, channel, tier, COUNT(*), SUM(revoked) FROM devices GROUP BY 1, 2, 3")
+            heard = self._counted("product, channel, tier", "reports", "received_s >= ?", since_s)
+            runs = self._counted("product, channel, runs", "reports", "runs IS NOT NULL")
+            met = self._counted("product, channel, release, fate", "fates", "TRUE")
+        fates: dict[str, dict[Fate, int]] = {}
+        for (*key, fate), count in met.items():
+            fates.setdefault("/".join(key), {})[fate] = count  # type: ignore[index]
+        return Fleet(
+            devices={
+                "/".join(key): {"enrolled": count - gone, "revoked": gone, "heard": heard.get(tuple(key), 0)}
+                for *key, count, gone in enrolled
+            },
+            releases={"/".join(key): count for key, count in runs.items()},
+            fates=fates,
+            rollouts=self.judged(),
+        )
+
+    def _counted(self, columns: str, table: str, which: str, *values: object) -> dict[tuple[str, ...], int]:
+        """Rows by columns, all of which an index holds."""
+        rows = self._rows(f"SELECT {columns}, COUNT(*) FROM {table} WHERE {which} GROUP BY {columns}", *values)  # noqa: S608
+        return {tuple(key): count for *key, count in rows}
 
     def close(self) -> None:
         """Use it no more."""
