@@ -11,25 +11,22 @@ goes on; no release serves that did not pass its self-test.
 """
 
 import logging
-import platform
 import random
-import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
 
 from tianti.errors import PackageError, RunError, StoreError, TiantiError, UpdateError
-from tianti.package import Choice, Facts, Fate, Installed, Rollout, Shipment, sign_report
-from tianti.package.rollout import version_numbers
+from tianti.package import Choice, Fate, Installed, Rollout, sign_report
 from tianti.runtimes.trust import Trust
 from tianti.spec import Tier
 from tianti.update import machine
 from tianti.update.contract import MetadataClient, Polled, Said, Source
 from tianti.update.disk import Disk
-from tianti.update.home import Home, read_home, release_folder
+from tianti.update.facts import check_runs, facts_of, own_runtime
+from tianti.update.home import read_home, release_folder
 from tianti.update.identity import read_key
 from tianti.update.install import Progress, collect, install, installed
 from tianti.update.metadata import TufClient
@@ -246,7 +243,7 @@ class Updates:
         self.keep_totals()
         if self.home.reports is None or (key := read_key(self.folder)) is None:
             return False
-        report = make_report(self.home, self.totals, self.state(), self.holds(), at_s=at_s, runtime=_runtime())
+        report = make_report(self.home, self.totals, self.state(), self.holds(), at_s=at_s, runtime=own_runtime())
         send(self.home.reports, [sign_report(report, key)], self._trust)
         return True
 
@@ -325,7 +322,7 @@ class Updates:
     def _install(self, release: str, progress: Progress | None) -> Path:
         assert self._metadata is not None
         shipment = self._metadata.shipment(release)
-        _check_runs(shipment)
+        check_runs(shipment)
         have = [release_folder(self.folder, held) for held in self.holds()]
         return install(
             self.folder,
@@ -371,26 +368,3 @@ class Updates:
                 self._file.save(after)
             except StoreError as error:
                 _log.warning("%s", error)
-
-
-def facts_of(home: Home) -> Facts:
-    """What this device knows about itself."""
-    return Facts(
-        device_id=home.device,
-        runtime=_runtime(),
-        abi=f"{sys.platform}-{platform.machine().lower()}",
-        tags=frozenset(home.tags),
-        region=home.region,
-    )
-
-
-def _runtime() -> str:
-    return str(import_module("tianti").__version__)  # which imports what imports this
-
-
-def _check_runs(shipment: Shipment) -> None:
-    abi = f"{sys.platform}-{platform.machine().lower()}"
-    if version_numbers(_runtime()) < version_numbers(shipment.min_runtime):
-        raise UpdateError(f"release {shipment.release[:12]} needs tianti {shipment.min_runtime}; update tianti")
-    if shipment.abi not in (None, abi):
-        raise UpdateError(f"release {shipment.release[:12]} is for {shipment.abi}, this is {abi}; roll out another")
