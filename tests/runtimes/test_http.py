@@ -69,7 +69,10 @@ def left_open() -> list[asyncio.Transport]:
 def test_a_node_that_knows_a_newer_release_is_heard(said: str, heard: list[int]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 200 OK\r\n{said}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+        writer.write(f"HTTP/1.1 200 OK\r\n{said}\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
 
     async def scene() -> list[int]:
         told: list[int] = []

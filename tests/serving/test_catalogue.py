@@ -157,7 +157,7 @@ def test_a_node_does_not_start_with_what_is_not_there(
 
 def test_releases_and_a_models_file_together_are_an_error(release: Release, tmp_path: Path) -> None:
     file = write(tmp_path / "models.yaml", tiny={"releases": {1: str(release.folder)}})
-    with pytest.raises(UsageError, match="got both"):
+    with pytest.raises(UsageError, match="got more than one"):
         Site(Settings(tier=Tier.CLOUD, models=file, releases=(release.folder,)))
     with pytest.raises(AssertionError, match="expected releases or a models file, got both"):
         ServeProcess("--tier", "cloud", "--models", file, "--release", release.folder)

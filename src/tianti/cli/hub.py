@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tianti.cli.answer import tls_of
-from tianti.cli.passphrase import passphrase_option
+from tianti.cli.signing import PASSPHRASE_OPTION, read_passphrase
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -14,7 +14,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command("hub")
 @click.option("--repository", type=_FOLDER, required=True, help="The folder that `tianti release` publishes to.")
 @click.option("--keys", type=_FOLDER, required=True, help="rollout, snapshot and timestamp .pem, and root.json.")
-@passphrase_option
+@PASSPHRASE_OPTION
 @click.option("--db", type=_FILE, default="hub.sqlite", show_default=True, help="Devices and what they report.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", "-p", type=int, default=8090, show_default=True, help="0 takes a free one.")
@@ -27,7 +27,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def hub_command(
     repository: Path,
     keys: Path,
-    passphrase: str,
+    passphrase_file: Path | None,
     db: Path,
     host: str,
     port: int,
@@ -44,7 +44,7 @@ def hub_command(
     settings = HubSettings(
         repository=repository,
         keys=keys,
-        passphrase=passphrase,
+        passphrase=read_passphrase(passphrase_file),
         ledger=db,
         host=host,
         port=port,

@@ -10,14 +10,14 @@ what answers has been loaded before the state says that it serves.
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from tianti.device.counting import CountedNode, Counting
 from tianti.device.ladder import Ladder
 from tianti.device.shadow import Shadow
-from tianti.errors import PackageError, RunError, TiantiError, UpdateError, UsageError
+from tianti.errors import PackageError, RunError, StoreError, TiantiError, UpdateError, UsageError
 from tianti.package import read_release
 from tianti.router import Auditor, Journal, Node, Policy, Upstream, connect
 from tianti.runtimes.trust import Trust
@@ -31,6 +31,7 @@ _LOOK_S = 10.0  # between looks at a trial, a shadow, or what another process do
 _LOOK_EVERY = 10  # answers of a trial
 _HINT_S = 10.0  # between checks that nodes above give the reason for, doubled while checks fail
 _KEEP_S = 60.0  # between writes of a trial's counts
+_LOST_S = 900.0  # to the next check, where the state cannot be read
 _CLOSING_S = 5.0
 _log = logging.getLogger("tianti")
 
@@ -131,7 +132,7 @@ class Updating:
             self._journal.close()
 
     def _run(self) -> None:
-        due_s = time.monotonic() + self._updates.wait_s(first=True)
+        due_s = time.monotonic() + self._next_s(first=True)
         while not self._ending.is_set():
             left_s = max(due_s - time.monotonic(), 0.0)
             idle = self._updates.leads and not self._on_trial and self._shadow is None
@@ -143,20 +144,29 @@ class Updating:
 
     def _step(self, due_s: float) -> float:
         """Do what is to be done now; returns when the next check is due."""
+        self._guard(self._look)
+        if not self._updates.leads or not (self._hint or time.monotonic() >= due_s):
+            return due_s
+        self._hint = False
+        self._guard(self._check)
+        return time.monotonic() + self._next_s()
+
+    def _next_s(self, first: bool = False) -> float:
         try:
-            self._look()
-            if not self._updates.leads or not (self._hint or time.monotonic() >= due_s):
-                return due_s
-            self._hint = False
-            self._check()
+            self._failures = self._updates.failures
+            return self._updates.wait_s(first)
+        except StoreError as error:  # a disk that is gone may come back
+            _log.warning("%s", error)
+            return _LOST_S
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Whatever happens, the thread has to go on."""
+        try:
+            step()
         except TiantiError as error:
             _log.warning("%s", error)
-        except Exception:  # whatever it is, the thread has to go on
+        except Exception:
             _log.exception("no update")
-        if time.monotonic() < due_s:
-            return due_s
-        self._failures = self._updates.failures
-        return time.monotonic() + self._updates.wait_s()
 
     def _look(self) -> None:
         """Judge a trial, gather counts, and serve what the state says, whoever changed it."""

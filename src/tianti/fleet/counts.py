@@ -12,6 +12,7 @@ from tianti.store import sha256_bytes
 
 SETTLED: tuple[Fate, ...] = ("activated", "failed", "reverted")
 """What is over: the release was tried on the device, whatever came of it."""
+BEGUN: tuple[Fate, ...] = ("trial", *SETTLED)
 FAILED: tuple[Fate, ...] = ("failed", "reverted")
 
 
@@ -29,9 +30,10 @@ def count_fates(fates: Iterable[tuple[str, Fate, int]]) -> dict[str, Count]:
     """Counts by source, of so many devices each."""
     counts: dict[str, Count] = {}
     for source, fate, devices in fates:
-        if fate in SETTLED:
-            old = counts.get(source, Count())
-            counts[source] = Count(old.activated + devices, old.failed + devices * (fate in FAILED))
+        if fate in BEGUN:
+            old, failed = counts.get(source, Count()), devices * (fate in FAILED)
+            settled = devices * (fate in SETTLED)
+            counts[source] = Count(old.activated + settled, old.failed + failed, old.began + devices)
     return counts
 
 

@@ -8,11 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tianti.errors import StoreError, UsageError
-from tianti.package import Shipment, decode_shipment, shipment_path
-from tianti.package.manifest import decode_record
-from tianti.package.packed import unpack
-from tianti.package.release import ReleaseRecord
-from tianti.release import Repository, load_signers, publish, read_repository, seal, to_bytes
+from tianti.release import (
+    Repository,
+    find_offer,
+    load_signers,
+    publish,
+    read_record,
+    read_repository,
+    seal,
+    to_bytes,
+)
 from tianti.release.reading import read_file
 from tianti.release.repository import Signers
 from tianti.router import choose_point
@@ -74,20 +79,9 @@ class Press:
             StoreError: a file of it cannot be read.
         """
         if release not in self._alphas:
-            path = self._folder / "blobs" / release[:2] / release
-            shipment = self._shipment(repository, product, release)
-            content = read_file(path)
-            if release in shipment.compressed:
-                content = b"".join(unpack(content, shipment.files["release.json"].size_bytes))
-            self._alphas[release] = choose_point(decode_record(content, ReleaseRecord, path).certificate)
+            record = read_record(self._folder, repository, find_offer(repository, product, release))
+            self._alphas[release] = choose_point(record.certificate)
         return self._alphas[release]
-
-    def _shipment(self, repository: Repository, product: str, release: str) -> Shipment:
-        offered = shipment_path(product, release)
-        digest = repository.models.signed.targets[offered].hashes["sha256"]
-        parent, _, name = offered.rpartition("/")
-        path = self._folder / "targets" / parent / f"{digest}.{name}"
-        return decode_shipment(read_file(path), path)
 
 
 def _check_clock(repository: Repository, now_s: int) -> None:

@@ -89,13 +89,14 @@ def install(
 
 
 def collect(folder: Path, keep: Collection[str], disk: Disk | None = None) -> None:
-    """Remove the releases below `folder` that are not to be kept, complete or not.
+    """Remove the releases below `folder` that are not to be kept, complete or not; the state in it names none of them.
 
     Raises:
         StoreError: the disk failed.
     """
     disk, releases = disk or Disk(), folder / "releases"
     try:
+        disk.fsync_dir(folder)  # a state that a killed process left, which no longer names these, lasts before they go
         doomed = [path for path in releases.iterdir() if path.name not in keep] if releases.is_dir() else []
         for path in doomed:
             if (path / SHIPMENT).exists():

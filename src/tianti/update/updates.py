@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from tianti.errors import PackageError, RunError, StoreError, TiantiError, UpdateError
-from tianti.package import Choice, Fate, Installed, Rollout, sign_report
+from tianti.package import Choice, Fate, Installed, Report, Rollout, sign_report
 from tianti.runtimes.trust import Trust
 from tianti.spec import Tier
 from tianti.update import machine
@@ -37,6 +37,7 @@ from tianti.update.source import open_source
 from tianti.update.state import StateFile, UpdateState
 
 _POLL_S = 900  # until a rollout says
+_TELL_S = 3600  # though there is nothing new to tell: the device is there
 _log = logging.getLogger("tianti")
 replace = msgspec.structs.replace
 
@@ -94,6 +95,8 @@ class Updates:
         self._lock = FileLock(folder / "lock", thread_local=False)  # taken by one thread, given back by another
         self._said: Said | None = None
         self._settled: Checked | None = None
+        self._started = False
+        self._told: Report | None = None
         self.totals = read_totals(folder)
         """What is counted here, and goes into reports."""
 
@@ -150,6 +153,7 @@ class Updates:
         before = state = self.state()
         if self.leads and (state := machine.started(before)) != before:
             state = self._file.save(state)
+            self._started = state.trial is not None
             if before.trial is not None and state.trial is None:
                 self._fated(before.trial.release, "reverted", "it was started too often without proving itself")
         if state.active is None:
@@ -234,24 +238,33 @@ class Updates:
     def report(self) -> bool:
         """Tell the totals, where somebody takes reports and the device has a key; returns whether they were told.
 
+        What has been told already is told again after an hour.
+
         Raises:
             UpdateError: they were not taken.
             UsageError: the key is none.
         """
-        at_s = machine.trusted_now_s(self.state(), self._clock())
-        self.totals.number = max(self.totals.number + 1, at_s)  # goes on rising where the totals were lost
+        home, totals, state = self.home, self.totals, self.state()
+        at_s = machine.trusted_now_s(state, self._clock())
         self.keep_totals()
-        if self.home.reports is None or (key := read_key(self.folder)) is None:
+        if home.reports is None or (key := read_key(self.folder)) is None:
             return False
-        report = make_report(self.home, self.totals, self.state(), self.holds(), at_s=at_s, runtime=own_runtime())
-        send(self.home.reports, [sign_report(report, key)], self._trust)
+        report, told = make_report(home, totals, state, self.holds(), at_s=at_s, runtime=own_runtime()), self._told
+        if told and at_s - told.at_s < _TELL_S and told == replace(report, number=told.number, at_s=told.at_s):
+            return False
+        totals.number = max(totals.number + 1, at_s)  # goes on rising where the totals were lost
+        self.keep_totals()
+        report = replace(report, number=totals.number)
+        send(home.reports, [sign_report(report, key)], self._trust)
+        self._told = report
         return True
 
     def close(self) -> None:
         """End in order: a trial goes on with the next start. Another process may lead then."""
         if self.leads:
             state = self.state()
-            self._save(state, machine.ended(state))
+            if self._started:
+                self._save(state, machine.ended(state))
             self.keep_totals()
             self._lock.release()
         if self._source is not None:
