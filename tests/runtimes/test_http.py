@@ -60,10 +60,10 @@ def left_open() -> list[asyncio.Transport]:
 @pytest.mark.parametrize(
     ("said", "heard"),
     [
-        ("x-newest-release: 7", [7]),
+        ("x-rollout-version: 7", [7]),
         ("x-other: 7", []),
-        ("x-newest-release: seven", []),
-        (f"x-newest-release: {9**99}", []),
+        ("x-rollout-version: seven", []),
+        (f"x-rollout-version: {9**99}", []),
     ],
 )
 def test_a_node_that_knows_a_newer_release_is_heard(said: str, heard: list[int]) -> None:

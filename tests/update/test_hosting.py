@@ -68,7 +68,7 @@ def test_a_release_is_held_before_any_device_goes_to_it(world: World) -> None:
     world.roll(world.second, world.first, ppm=0)
     assert world.hosting.check()
     assert (world.held(), world.default()) == ({1, 2}, 1)  # who names no release goes on with what is proved
-    assert read_hosted(world.folder).newest == 2
+    assert read_hosted(world.folder).rollout == 2
     world.roll(world.second, world.first)
     assert world.hosting.check()
     assert (world.held(), world.default()) == ({1, 2}, 2)
@@ -119,7 +119,7 @@ def test_a_release_that_fails_its_self_test_is_not_held_and_the_other_one_is(wor
     with pytest.raises(UpdateError, match="does not run"):
         world.hosting.check()
     assert (world.held(), world.default()) == ({1}, 1)
-    assert read_hosted(world.folder).newest is None
+    assert read_hosted(world.folder).rollout is None
     assert StateFile(world.folder).load().bad == (world.second.release,)
     assert not world.open().check()
     assert world.tested.count(world.second.release) == 1
@@ -136,7 +136,7 @@ def test_what_was_cut_off_is_gone_on_with(world: World, monkeypatch: pytest.Monk
         world.hosting.check()
     with pytest.raises(UpdateError):  # the timestamp is the same, and there is still something to do
         world.hosting.check()
-    assert read_hosted(world.folder).newest == 1
+    assert read_hosted(world.folder).rollout == 1
     path.with_suffix(".away").rename(path)
     assert world.hosting.check()
     assert world.held() == {1, 2}

@@ -84,7 +84,7 @@ class Updating:
         self._unfit: set[str] = set()
         self._shadow: Shadow | None = None
         self._on_trial, self._kept_s = False, 0.0
-        self._newest, self._failures = 0, 0
+        self._rollout, self._failures = 0, 0
         self._hint, self._hinted_s = False, -_HINT_S
         self._wake, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="tianti-updates", daemon=True)
@@ -107,7 +107,7 @@ class Updating:
                 raise UpdateError(f"{updates.folder}: no release is for this device yet: {why}") from None
             updates.activate(checked.ready)
             node = self._open()
-        self._newest = updates.newest
+        self._rollout = updates.rollout
         self._ladder = make(node, deadline_ms, self)
         self._take(node)
         self._thread.start()
@@ -192,7 +192,7 @@ class Updating:
         if checked.ready is not None and checked.ready not in self._unfit:
             self._activate(checked.ready)
         self._stand_beside(checked.beside)
-        self._newest = updates.newest
+        self._rollout = updates.rollout
         self._report()
 
     def _activate(self, release: str) -> None:
@@ -262,10 +262,10 @@ class Updating:
         if (shadow := self._shadow) is not None:
             shadow.audited(text, label)
 
-    def _heard(self, counter: int) -> None:
-        """A node above knows this release."""
+    def _heard(self, version: int) -> None:
+        """A node above knows this rollout."""
         now_s = time.monotonic()
-        if counter > self._newest and now_s - self._hinted_s >= _HINT_S * 2 ** min(self._failures, 10):
+        if version > self._rollout and now_s - self._hinted_s >= _HINT_S * 2 ** min(self._failures, 10):
             self._hint, self._hinted_s = True, now_s
             self._wake.set()
 

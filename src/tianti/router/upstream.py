@@ -178,7 +178,7 @@ def connect(
         releases: all of one model name.
         trust: how our nodes are known, and what they are shown; a called cloud is shown none of it.
         known: those that there are already, by name and by what they are asked for; new ones are added.
-        heard: is told, on the event loop, of the newest release's counter that a node of ours names.
+        heard: is told, on the event loop, of the rollout's version that a node of ours names.
 
     Raises:
         UsageError: a URL is not one, what the trust names cannot be used, or the cloud's secret is missing.

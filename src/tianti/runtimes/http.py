@@ -18,14 +18,14 @@ from tianti.spec.endpoint import split_url
 from tianti.store import Watched
 from tianti.telemetry.context import outgoing_headers
 
-NEWEST = "x-newest-release"
-"""A header of our nodes' answers: the counter of the newest release of the model that they know."""
+ROLLOUT = "x-rollout-version"
+"""A header of our nodes' answers: the version of the newest rollout statements whose releases they hold."""
 PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 30.0  # shorter than our servers' own, so that no request meets a connection that is being closed
 _CONNECTIONS = 64
 _MAY_PASS = (408, 425, 429)  # of the 4xx: the same request may be answered later
 _NOTHING = Trust()
-_COUNTER = re.compile(r"[0-9]{1,15}")
+_VERSION = re.compile(r"[0-9]{1,15}")
 _OF_THE_TEXT = (400, 413, 415, 422)
 _BUSY = (429, 503)  # with a time after which to come again: without one, 503 is also what a proxy says of a dead server
 
@@ -34,7 +34,7 @@ class Connection:
     """A pool of connections to a URL such as http://edge:8081.
 
     What it needs is imported here at the latest, not in the first call, which has a deadline. `heard` is told of the
-    counter that an answer's header NEWEST names.
+    version that an answer's header ROLLOUT names.
 
     Raises:
         UsageError: the URL is not one, or what the trust names cannot be used with it.
@@ -101,8 +101,8 @@ class Connection:
                 content += part
                 if len(content) > MAX_BODY_BYTES:
                     raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more")
-            if self._heard is not None and _COUNTER.fullmatch(newest := response.headers.get(NEWEST, "")):
-                self._heard(int(newest))
+            if self._heard is not None and _VERSION.fullmatch(version := response.headers.get(ROLLOUT, "")):
+                self._heard(int(version))
             return response.status_code, "retry-after" in response.headers, bytes(content)
 
     def _take_up(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from tianti.spec import Prediction, Request
 class RemoteRung:
     """Another node at a URL such as http://edge:8081, answering for the model of this name.
 
-    `heard` is told, at each answer that names it, of the counter of the newest release that the node knows.
+    `heard` is told, at each answer that names it, of the version of the newest rollout that the node knows.
 
     Raises:
         UsageError: the URL is not one, or what the trust names cannot be used with it.

@@ -1,7 +1,7 @@
 """What a node does for the devices behind it: it mirrors their releases, passes on what they send to the hub, and holds
 each release before they come to it.
 
-    GET <…>/repository/…   POST /enroll   POST /reports        and the header x-newest-release of answers
+    GET <…>/repository/…   POST /enroll   POST /reports        and the header x-rollout-version of answers
 
 Not here: each of these (`update.mirror`, `upward`, `update.hosting`), answering. Invariants: a file is fetched once,
 however many ask for it; what is above may be out of reach for long, and this node answers all the same.
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tianti.errors import AbsentError, OverloadError, TiantiError, UsageError
-from tianti.runtimes.http import NEWEST
+from tianti.runtimes.http import ROLLOUT
 from tianti.serving.files import folder_routes
 from tianti.serving.http import Headers, Route
 from tianti.serving.leading import Leading
@@ -43,7 +43,7 @@ class Behind:
         self.routes: list[Route] = []
         self._leading: list[Leading] = []
         self._upward: Upward | None = None
-        self._newest: Watched[Headers] | None = None
+        self._rollout: Watched[Headers] | None = None
         self._fetching: _Fetching | None = None
         mirror = None
         if settings.mirror is not None:
@@ -51,9 +51,9 @@ class Behind:
         if settings.updates is not None:
             self._host(settings.updates, settings, mirror)
 
-    def newest(self) -> Headers:
-        """What each answer says of the newest release that this node holds."""
-        return () if self._newest is None else self._newest.get()
+    def rollout(self) -> Headers:
+        """What each answer says of the newest rollout whose releases this node holds."""
+        return () if self._rollout is None else self._rollout.get()
 
     def begin(self) -> None:
         """Look after it all, from now on."""
@@ -91,7 +91,7 @@ class Behind:
             raise UsageError(f"{folder} was enrolled as {tier}, and this node is {settings.tier}; enroll it anew")
         hosting = Hosting(folder, source=None if mirror is None else mirror.source())
         self._lead(Leading(folder, hosting.turn, settings.ask_every_s), folder / "models.yaml")
-        self._newest = Watched([folder / "hosted.json"], lambda: _say(read_hosted(folder).newest))
+        self._rollout = Watched([folder / "hosted.json"], lambda: _say(read_hosted(folder).rollout))
 
     def _lead(self, leading: Leading, ready: Path) -> None:
         leading.prepare(ready)
@@ -132,5 +132,5 @@ def _identity(folder: Path | None) -> Identity | None:
     return Identity(read_home(folder).device, key)
 
 
-def _say(newest: int | None) -> Headers:
-    return () if newest is None else ((NEWEST.encode(), b"%d" % newest),)
+def _say(version: int | None) -> Headers:
+    return () if version is None else ((ROLLOUT.encode(), b"%d" % version),)

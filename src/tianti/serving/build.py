@@ -83,7 +83,7 @@ class Site:
             access=access,
             tracing=tracing,
             refused=self.metrics.unknown,
-            told=tuple if behind is None else behind.newest,
+            told=tuple if behind is None else behind.rollout,
         )
 
     def _routes(self) -> list[Route]:

@@ -1,7 +1,7 @@
 """The releases that an edge or cloud node answers with: all that a rollout names, before any device goes to them.
 
     device.json  device.key  root.json  state.?.json  releases/  tuf/      as a device has them
-    hosted.json                       what passed its self-test here, and the newest counter
+    hosted.json                       what passed its self-test here, and the rollout that it is of
     models.yaml                       the same, as `tianti serve --models` reads it
 
 Not here: answering (`serving`), when, and which of a node's processes (`serving.leading`). Invariants: a release is in
@@ -47,9 +47,9 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Hosted(msgspec.Struct, frozen=True):
-    """The content of hosted.json: releases by id; `newest` is the counter of the rollout's, once it is held."""
+    """The content of hosted.json: releases by id; `rollout` is the statement's version, once its release is held."""
 
-    newest: int | None = None
+    rollout: int | None = None
     held: dict[str, Held] = {}
 
 
@@ -114,7 +114,7 @@ class Hosting:
                 state = self._file.save(machine.learned(state, self._said, polled.etag, now_s))
             elif state.failures:
                 state = self._file.save(machine.polled(state))
-            return not self._whole and self._hold(self._said.rollout, now_s)
+            return not self._whole and self._hold(self._said, now_s)
         except TiantiError:
             self._file.save(machine.poll_failed(self._file.load()))
             raise
@@ -160,9 +160,9 @@ class Hosting:
             self._metadata = TufClient(self._folder, root, self._source, home.product, home.channel, state)
         return self._metadata
 
-    def _hold(self, rollout: Rollout, now_s: int) -> bool:
+    def _hold(self, said: Said, now_s: int) -> bool:
         """Have every release that the rollout names; the first that cannot be had is raised, once the others are."""
-        before, failed = read_hosted(self._folder), None
+        rollout, before, failed = said.rollout, read_hosted(self._folder), None
         held = dict(before.held)
         named = _named(rollout, self._file.load())
         for release, counter in named.items():
@@ -175,8 +175,7 @@ class Hosting:
         for release in held.keys() - named.keys():
             held[release] = Held(held[release].counter, held[release].left_s or now_s)
         kept = {release: each for release, each in held.items() if _stays(release, each, rollout, now_s)}
-        newest = rollout.counter if rollout.release in kept else before.newest
-        hosted = Hosted(newest, kept)
+        hosted = Hosted(said.versions["rollout"] if rollout.release in kept else before.rollout, kept)
         before_state = self._file.load()
         state = self._answer_with(rollout, before_state, kept, now_s)
         self._write(state, hosted)

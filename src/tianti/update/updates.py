@@ -127,10 +127,9 @@ class Updates:
         return self._file.load()
 
     @property
-    def newest(self) -> int:
-        """The counter of the newest release that this device knows of."""
-        active = self._installed(self.state())
-        return max(self._said.rollout.counter if self._said else 0, active.counter if active else 0)
+    def rollout(self) -> int:
+        """The version of the newest rollout statements that this device knows of."""
+        return self.state().floors.get("rollout", 0)
 
     @property
     def failures(self) -> int:
