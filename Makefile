@@ -1,4 +1,4 @@
-# Six verbs: setup, check, test, test-platforms, demo, bench. Each works in a fresh clone; all live in .venv.
+# Seven verbs: setup, check, test, test-platforms, test-conformance, demo, bench. Each works in a fresh clone; all live in .venv.
 PYTHON ?= python3
 # Where to take PyTorch from. Empty: the usual package index. On Linux that index has the CUDA build (about 2.5 GB more);
 # pytorch.org/get-started names the index of the CPU build for each system: make setup TORCH_INDEX=<that URL>
@@ -9,7 +9,7 @@ BENCHMARKS := $(filter-out $(PARTS),$(basename $(notdir $(wildcard benchmarks/*.
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup check test test-platforms demo bench
+.PHONY: setup check test test-platforms test-conformance demo bench
 
 setup: .venv/dev
 
@@ -51,6 +51,9 @@ test: setup
 
 test-platforms: .venv/platforms
 	$(BIN)/python -m pytest tests/platforms tests/conformance/test_min_tfs_client.py -s
+
+test-conformance: setup
+	$(BIN)/python -m tests.conformance.tuf_suite $(ARGS)
 
 demo: .venv/package
 	$(BIN)/tianti demo $(ARGS)

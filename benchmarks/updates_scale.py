@@ -25,8 +25,8 @@ import httpx2
 import psutil
 from rich.table import Table
 from tests.node_process import NodeProcess
-from tests.rolled import Rolled
 from tests.tiny_release import make_release
+from tests.update.published import Published
 
 from benchmarks.real_data import ROOT, console
 from benchmarks.serving.load import Job, generate
@@ -56,11 +56,11 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def our_node(folder: Path, rolled: Rolled) -> Iterator[Server]:
+def our_node(folder: Path, published: Published) -> Iterator[Server]:
     """An edge that mirrors the repository."""
     release = make_release(folder / "edge").folder
-    (folder / "root.json").write_bytes(rolled.root)
-    mirror = MirrorOf(str(rolled.folder), folder / "root.json", folder / "mirror")
+    (folder / "root.json").write_bytes(published.root)
+    mirror = MirrorOf(str(published.folder), folder / "root.json", folder / "mirror")
     with NodeProcess(Tier.EDGE, release, mirror=mirror) as node:
         process = psutil.Process(node.process.pid)
         process.cpu_affinity([SERVER_CORE])
@@ -70,17 +70,17 @@ def our_node(folder: Path, rolled: Rolled) -> Iterator[Server]:
 
 
 @contextmanager
-def nginx(folder: Path, rolled: Rolled) -> Iterator[Server | None]:
+def nginx(folder: Path, published: Published) -> Iterator[Server | None]:
     """With the lines of the documentation, one worker."""
     if shutil.which("nginx") is None:
         yield None
         return
     port = free_port()
     lines = (ROOT / "examples" / "nginx.conf").read_text(encoding="utf-8")
-    lines = lines.replace("/srv/repository", str(rolled.folder)).replace(":8090", f":{port}")
+    lines = lines.replace("/srv/repository", str(published.folder)).replace(":8090", f":{port}")
     (folder / "nginx.conf").write_text(lines.replace("worker_processes auto", "worker_processes 1"), encoding="utf-8")
     os.chmod(folder, 0o755)  # noqa: PTH101 (its worker is another user)
-    for each in (rolled.folder, *rolled.folder.parents[:1]):
+    for each in (published.folder, *published.folder.parents[:1]):
         each.chmod(0o755)
     command = ["nginx", "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"]
     with subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE})) as process:
@@ -166,9 +166,9 @@ def main() -> None:
         table.add_column(column, justify="left" if column in ("server", "poll", "connection") else "right")
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
-        rolled = Rolled(folder / "repository", int(time.time()))
-        rolled.roll(rolled.add(make_release(folder / "release")))
-        with our_node(folder, rolled) as ours, nginx(folder, rolled) as theirs:
+        published = Published(folder / "repository")
+        published.roll(published.add(make_release(folder / "release")))
+        with our_node(folder, published) as ours, nginx(folder, published) as theirs:
             for known, kept in ((True, True), (False, True), (True, False)):
                 rows = {"tianti": [], "nginx": []}
                 for _ in range(ROUNDS):  # in turn, so that a busy moment of the machine meets both

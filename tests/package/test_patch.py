@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tianti.errors import IntegrityError, MissingExtraError
+from tianti.package import patch as patch_module
 from tianti.package.packed import FRAME_BYTES, _zstd, pack, unpack
 from tianti.package.patch import WORTH_IT, Codec, apply_patch, make_patch
 
@@ -214,3 +215,13 @@ def _taken(folder: Path, codec: str, patch: bytes, size: int, end: str) -> int:
     (folder / "patch").write_bytes(patch)
     argv = [sys.executable, "-c", textwrap.dedent(_MEASURE), codec, folder / "old", str(size), folder / "patch", end]
     return int(subprocess.run(argv, check=True, capture_output=True).stdout)
+
+
+def test_a_large_file_is_only_subtracted(monkeypatch: pytest.MonkeyPatch) -> None:
+    longer = OLD + b"one more"
+    assert make_patch(OLD, longer) is not None
+    monkeypatch.setattr(patch_module, "LARGEST_PREFIX", len(OLD) - 1)
+    assert make_patch(OLD, longer) is None
+    made = make_patch(OLD, NUDGED)
+    assert made is not None
+    assert made.codec == "sub"

@@ -17,10 +17,10 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.node_process import NodeProcess
-from tests.rolled import CHANNEL, PRODUCT, Rolled
 from tests.serve_process import ServeProcess
 from tests.serving.served import Served
 from tests.tiny_release import WORDS, make_release
+from tests.update.published import CHANNEL, Published
 from tianti.errors import AccessError, UsageError
 from tianti.package import Report, Signed, check_batch, sign_report
 from tianti.package.report import VIA, VIA_SIGNATURE
@@ -42,10 +42,10 @@ from tianti.update.state import UpdateState
 class Hub:
     """A stand-in at our own seam: a repository's files, counted, and two routes that write down what comes."""
 
-    def __init__(self, rolled: Rolled) -> None:
+    def __init__(self, published: Published) -> None:
         self.asked: Counter[str] = Counter()
         self.batches: list[tuple[dict[bytes, bytes], bytes]] = []
-        routes = [self._counted(route) for route in folder_routes("/repository", rolled.folder)]
+        routes = [self._counted(route) for route in folder_routes("/repository", published.folder)]
         routes += [Route("POST", "/enroll", self._enroll), Route("POST", "/reports", self._reports)]
         self.served = Served(App(routes))
         self.url = f"{self.served.url}/repository"
@@ -71,15 +71,16 @@ class Site:
     """A hub, and an edge that is told to mirror it and to hold what it rolls out."""
 
     def __init__(self, folder: Path) -> None:
-        self.rolled = Rolled(folder / "repository", int(time.time()))
+        self.published = Published(folder / "repository")
         words = [{**WORDS, "lights": (word, "lantern", "luminaire")} for word in ("lamp", "bulb")]
         releases = [make_release(folder / f"r{n}", words=each) for n, each in enumerate(words)]
-        self.first, self.second = (self.rolled.add(release) for release in releases)
-        self.rolled.roll(self.first)
-        self.hub = Hub(self.rolled)
-        self.folder = self.rolled.home(folder / "edge", self.hub.url, reports=f"{self.hub.served.url}/reports")
+        self.first, self.second = (self.published.add(release) for release in releases)
+        self.published.roll(self.first)
+        self.hub = Hub(self.published)
+        up = {"repository": self.hub.url, "reports": f"{self.hub.served.url}/reports"}
+        self.folder = self.published.device(folder / "edge", device="edge-1", tier=Tier.EDGE, **up)
         self.public_key = make_key(self.folder)
-        (folder / "root.json").write_bytes(self.rolled.root)
+        (folder / "root.json").write_bytes(self.published.root)
         self.mirror = MirrorOf(self.hub.url, folder / "root.json", folder / "mirror")
 
     def start(self, **more: Any) -> NodeProcess:
@@ -119,7 +120,7 @@ def newest(node: NodeProcess) -> str | None:
 def install(site: Site, node: NodeProcess, folder: Path) -> str:
     """What a device behind the node comes to, with all files of the release."""
     source = HttpSource(f"{node.url}/repository")
-    client = TufClient(folder, site.rolled.root, source, PRODUCT, CHANNEL, UpdateState())
+    client = TufClient(folder, site.published.root, source, "tiny", CHANNEL, UpdateState())
     shipment = client.shipment(client.refresh(int(time.time())).rollout.release)
     for file in shipment.files.values():
         assert len(b"".join(source.stream(f"blobs/{file.sha256[:2]}/{file.sha256}"))) == file.size_bytes
@@ -128,9 +129,7 @@ def install(site: Site, node: NodeProcess, folder: Path) -> str:
 
 
 def signed(device: str, key: Ed25519PrivateKey) -> bytes:
-    report = Report(
-        device=device, product=PRODUCT, channel=CHANNEL, tier=Tier.DEVICE, number=1, at_s=1, runtime="0.1.0"
-    )
+    report = Report(device=device, product="tiny", channel=CHANNEL, tier=Tier.DEVICE, number=1, at_s=1, runtime="0.1.0")
     return msgspec.json.encode([sign_report(report, key)])
 
 
@@ -139,18 +138,18 @@ def test_an_edge_fetches_once_holds_first_and_outlives_the_hub(site: Site, tmp_p
         assert newest(node) == "1"
         with ThreadPoolExecutor(6) as devices:
             came = list(devices.map(lambda n: install(site, node, tmp_path / f"d{n}"), range(6)))
-        assert came == [site.first.release] * 6
+        assert came == [site.first] * 6
         blobs = {path: count for path, count in site.hub.asked.items() if not path.startswith("metadata/")}
         assert set(blobs.values()) == {1}
 
-        site.rolled.roll(site.second, site.first, ppm=0)
+        site.published.roll(site.second, site.first, ppm=0)
         until(lambda: newest(node) == "2")
         answer = ask(node, "lamp").json()
-        assert answer["release"] == site.first.release  # who names none is answered as before, however new the other is
+        assert answer["release"] == site.first  # who names none is answered as before, however new the other is
 
-        assert install(site, node, tmp_path / "early") == site.second.release
+        assert install(site, node, tmp_path / "early") == site.second
         site.hub.served.close()
-        assert install(site, node, tmp_path / "late") == site.second.release
+        assert install(site, node, tmp_path / "late") == site.second
         assert newest(node) == "2"
 
 
@@ -159,9 +158,9 @@ def test_another_process_goes_on_where_one_died(site: Site) -> None:
         until(lambda: len(site.batches_by("edge-1")))
         for worker in node.workers()[:1]:
             worker.kill()
-        site.rolled.roll(site.second, site.first)
+        site.published.roll(site.second, site.first)
         until(lambda: newest(node) == "2")
-        until(lambda: any(site.second.release.encode() in body for _, body in site.hub.batches))
+        until(lambda: any(site.second.encode() in body for _, body in site.hub.batches))
 
 
 def test_what_devices_send_is_passed_on(site: Site) -> None:
@@ -218,13 +217,13 @@ def test_a_folder_of_another_tier_is_refused(site: Site) -> None:
 
 
 def test_a_mirror_starts_without_its_repository_and_has_it_later(site: Site, tmp_path: Path) -> None:
-    away = site.rolled.folder.with_name("away")
-    site.rolled.folder.rename(away)
+    away = site.published.folder.with_name("away")
+    site.published.folder.rename(away)
     release = tmp_path / "r0" / "release"
     with NodeProcess(Tier.EDGE, release, mirror=site.mirror, ask_every_s=0.2) as node:
         with httpx2.Client(base_url=node.url, trust_env=False) as client:
             assert client.get("/repository/metadata/timestamp.json").status_code == 404
-            away.rename(site.rolled.folder)
+            away.rename(site.published.folder)
             until(lambda: client.get("/repository/metadata/timestamp.json").status_code == 200)
-        assert install(site, node, tmp_path / "d") == site.first.release
+        assert install(site, node, tmp_path / "d") == site.first
         assert newest(node) is None

@@ -72,6 +72,14 @@ def test_releases_by_number_with_labels_and_paths_beside_the_file(
         assert find("tiny", "7") == find("tiny", release.id) == find("tiny", label="stable") == release.id
 
 
+def test_who_names_no_version_has_the_default_one(release: Release, newer: Release, tmp_path: Path) -> None:
+    releases = {"7": str(release.folder), "9": str(newer.folder)}
+    with site_of(write(tmp_path / "models.yaml", tiny={"releases": releases, "default": 7})) as site:
+        find = site.models.find
+        assert find("tiny") == find("tiny", "0") == release.id
+        assert find("tiny", "9") == newer.id
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [({}, [10, 9, 2]), ({"keep": 2}, [10, 9]), ({"pin": [2, 9]}, [9, 2]), ({"keep": 7}, [10, 9, 2])],
@@ -120,6 +128,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
         (Wanted(releases={1: Path("a")}, labels={"stable": 2}), "expected versions 2, got 1"),
         (Wanted(releases={1: Path("a")}, pin=[1, 3]), "expected versions 3, got 1"),
         (Wanted(releases={1: Path("a"), 2: Path("b")}, keep=1, labels={"stable": 1}), "expected versions 1, got 2"),
+        (Wanted(releases={1: Path("a")}, default=2), "expected versions 2, got 1"),
         (Wanted(folder=Path("nowhere")), "in nowhere, got none"),
     ],
 )
@@ -148,9 +157,9 @@ def test_a_node_does_not_start_with_what_is_not_there(
 
 def test_releases_and_a_models_file_together_are_an_error(release: Release, tmp_path: Path) -> None:
     file = write(tmp_path / "models.yaml", tiny={"releases": {1: str(release.folder)}})
-    with pytest.raises(UsageError, match="got both"):
+    with pytest.raises(UsageError, match="got more than one"):
         Site(Settings(tier=Tier.CLOUD, models=file, releases=(release.folder,)))
-    with pytest.raises(AssertionError, match="expected releases or a models file, got both"):
+    with pytest.raises(AssertionError, match="got more than one"):
         ServeProcess("--tier", "cloud", "--models", file, "--release", release.folder)
 
 

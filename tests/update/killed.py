@@ -4,6 +4,7 @@ Each has a folder of its own below FOLDER, and a process of its own; what became
 """
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -18,10 +19,10 @@ def _kill() -> BaseException:
 
 
 def main(root: Path, count: int) -> None:
+    (root / "begun").mkdir()
+    begin(root / "begun")
     for at in range(count):
-        folder = root / str(at)
-        folder.mkdir()
-        begin(folder)
+        folder = shutil.copytree(root / "begun", root / str(at))
         child = os.fork()
         if child == 0:
             update(folder, Interrupted(at, _kill))

@@ -11,7 +11,7 @@ from tests.release.publisher import make_signers
 from tianti.package import Release, Shipment, ship
 from tianti.release.edits import add_shipment, set_floors, set_rollout
 from tianti.release.folder import publish, whole_blobs
-from tianti.release.repository import create, seal, to_bytes
+from tianti.release.repository import create, renew, seal, to_bytes
 from tianti.update.home import Home, make_home
 
 CHANNEL = "stable"
@@ -26,6 +26,11 @@ class Published:
         self.repository = seal(create(SIGNERS, self.now_s), SIGNERS, self.now_s)
         self.shipments: dict[str, Shipment] = {}
         self.product = "tiny"
+
+    @property
+    def root(self) -> bytes:
+        """The first one."""
+        return to_bytes(self.repository.roots[0])
 
     def copy_to(self, folder: Path) -> "Published":
         """The same repository elsewhere, to go another way from here."""
@@ -60,10 +65,15 @@ class Published:
         self.repository = set_floors(self.repository, {self.product: counter}, [], SIGNERS, self.now_s)
         self._publish()
 
+    def renew(self) -> None:
+        """Sign the timestamp anew."""
+        self.repository = renew(self.repository, "timestamp", SIGNERS, self.now_s)
+        self._publish()
+
     def device(self, folder: Path, **more: object) -> Path:
         """A new device's folder."""
         home = {"device": "d1", "product": self.product, "channel": CHANNEL, "repository": str(self.folder), **more}
-        make_home(folder, Home(**home), to_bytes(self.repository.roots[0]))  # type: ignore[arg-type]
+        make_home(folder, Home(**home), self.root)  # type: ignore[arg-type]
         return folder
 
     def _publish(self, shipments: object = (), blobs: object = ()) -> None:

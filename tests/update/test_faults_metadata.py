@@ -1,5 +1,6 @@
 """The fault table, as far as it is about signed metadata: each row with its promised outcome."""
 
+import copy
 import itertools
 import shutil
 from collections.abc import Callable
@@ -10,11 +11,12 @@ import pytest
 pytest.importorskip("tuf", reason="the development group is not installed")
 
 from msgspec.structs import replace
+from tuf.api.metadata import MetaFile
 
 from tests.update.repository import CHANNEL, NOW_S, PRODUCT, Device, Publisher
 from tianti.errors import UpdateError, UsageError
-from tianti.package import Choice, Facts, Installed, Shipment
-from tianti.release.repository import LIFE_S
+from tianti.package import Choice, Facts, Installed, Shipment, shipment_path
+from tianti.release.repository import LIFE_S, renew, to_bytes
 from tianti.update.machine import choose
 from tianti.update.state import UpdateState
 
@@ -259,6 +261,31 @@ def test_what_a_timestamp_says_of_its_time_holds_for_the_rest(publisher: Publish
     _refused(device, "is expired", 0)
 
 
+def test_a_root_that_expired_by_the_time_that_is_known(publisher: Publisher, device: Device) -> None:
+    publisher.rotate("root", now_s=NOW_S - LIFE_S["root"] + DAY_S)  # it has a day to go
+    device.check()
+    device.state = replace(device.state, time_floor_s=NOW_S + 2 * DAY_S)
+    _refused(device, "root.json is expired", 0)
+    device.state = replace(device.state, time_floor_s=NOW_S)
+    device.check(0)  # the control
+
+
+@pytest.mark.parametrize("issued", [NOW_S + 2 * DAY_S, -1, True, None, "1"])
+def test_a_timestamp_that_was_issued_when_it_cannot_have_been(
+    publisher: Publisher, device: Device, issued: object
+) -> None:
+    stamp = copy.deepcopy(publisher.repository.timestamp)
+    device.check()
+    for said in (issued, NOW_S + 1):  # the last is the control
+        stamp.signed.version += 1
+        stamp.signed.unrecognized_fields["custom"]["issued"] = said
+        stamp.sign(publisher.signers["timestamp"][0])
+        device.source.instead = {TIMESTAMP: iter([to_bytes(stamp)])}
+        if said is issued:
+            _refused(device, "issued before it expires")
+    assert device.check().release == publisher.shipments[0].release
+
+
 @pytest.mark.parametrize("ahead_s", [400 * DAY_S, 10**15])
 def test_a_clock_far_ahead_only_delays(publisher: Publisher, device: Device, ahead_s: int) -> None:
     device.check()
@@ -351,6 +378,36 @@ def test_a_statement_for_others_is_not_taken(publisher: Publisher, device: Devic
     target.unrecognized_fields["custom"].update(wrong)
     publisher.renew("rollout", NOW_S)
     _refused(device, "expected this channel, got")
+
+
+def test_a_shipment_is_the_one_that_its_name_says(publisher: Publisher, device: Device) -> None:
+    old, new = publisher.shipments[0], publisher.ship(2)
+    targets = publisher.repository.models.signed.targets
+    path, other = shipment_path(PRODUCT, new.release), shipment_path(PRODUCT, old.release)
+    targets[path].hashes, targets[path].length = targets[other].hashes, targets[other].length
+    (published,) = publisher.folder.glob(f"targets/*/*/*.{old.release}.json")
+    published.with_name(published.name.replace(old.release, new.release)).write_bytes(published.read_bytes())
+    publisher.renew("models", NOW_S)
+    publisher.roll(new)
+    device.check()
+    assert device.client.shipment(old.release) == old
+    with pytest.raises(UpdateError, match="expected this release with counter 2, got another"):
+        device.client.shipment(new.release)
+
+
+def test_a_role_that_is_no_longer_named(publisher: Publisher, device: Device) -> None:
+    device.check()
+    device.lose_cache()
+    del publisher.repository.snapshot.signed.meta["models.json"]
+    bare = renew(publisher.repository, "snapshot", publisher.signers, NOW_S)
+    named = bare.snapshot.signed.version, to_bytes(bare.snapshot)
+    (publisher.folder / f"metadata/{named[0]}.snapshot.json").write_bytes(named[1])
+    stamp = copy.deepcopy(publisher.repository.timestamp)
+    stamp.signed.version += 1
+    stamp.signed.snapshot_meta = MetaFile.from_data(*named, ["sha256"])
+    stamp.sign(publisher.signers["timestamp"][0])
+    device.source.instead = {TIMESTAMP: itertools.repeat(to_bytes(stamp), 1)}
+    _refused(device, "models is no longer named")
 
 
 def test_a_release_that_is_not_offered_and_a_previous_with_another_counter(

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.tiny_release import make_release
-from tianti.errors import IntegrityError, RunError
+from tianti.errors import IntegrityError, RunError, UpdateError
+from tianti.package import Golden, bind, write_package, write_release
 from tianti.spec import Tier
 from tianti.update.selftest import self_test
 
@@ -45,3 +47,49 @@ def test_a_tier_that_is_not_there_fails(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(RunError, match="manifest"):
         self_test(release.folder, Tier.EDGE)
+
+
+def test_that_no_process_can_be_started_is_not_the_releases_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_release(tmp_path).folder
+    monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
+    with pytest.raises(UpdateError, match="cannot be started"):
+        self_test(folder, Tier.DEVICE)
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    with pytest.raises(UpdateError, match=r"set sys\.executable"):
+        self_test(folder, Tier.DEVICE)
+
+
+def test_other_outputs_than_those_it_was_published_with_fail(tmp_path: Path) -> None:
+    folder = _with_goldens(tmp_path, Golden(text="lamp", label="lights", top={"lights": 8.2}))
+    with pytest.raises(IntegrityError, match="golden 1"):
+        self_test(folder, Tier.DEVICE)
+
+
+def test_control_an_output_within_the_tolerance_passes(tmp_path: Path) -> None:
+    self_test(_with_goldens(tmp_path, Golden(text="lamp", label="lights", top={"lights": 8.04})), Tier.DEVICE)
+
+
+def _with_goldens(tmp_path: Path, *goldens: Golden) -> Path:
+    """A release, right in every hash, whose device package says this of itself."""
+    made = make_release(tmp_path / "first")
+    package, record = made.package(Tier.DEVICE), made.record
+    again = write_package(
+        tmp_path / "package",
+        name="tiny-device",
+        version="1",
+        labels=package.manifest.labels,
+        max_length=8,
+        model=package.model_path,
+        tokenizer_json=package.tokenizer_path.read_text(encoding="utf-8"),
+        goldens=list(goldens),
+        card="A test's model.",
+        architecture="Bag",
+        lineage={},
+    )
+    ids = {**record.packages, Tier.DEVICE: again.id}
+    certificate = msgspec.structs.replace(record.certificate, bound=bind(ids, record.heads))
+    folders = {tier: made.folder / "packages" / tier for tier in ids} | {Tier.DEVICE: again.folder}
+    changed = msgspec.structs.replace(record, packages=ids, certificate=certificate)
+    return write_release(tmp_path / "second", changed, folders).folder

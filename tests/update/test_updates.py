@@ -1,8 +1,10 @@
 """A device's updates against a real signed repository in a folder: what is installed, tried, kept, taken back, told."""
 
 import shutil
+import ssl
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import msgspec
@@ -10,9 +12,10 @@ import pytest
 
 pytest.importorskip("tuf", reason="the development group is not installed")
 
+from tests.papers import Papers
 from tests.tiny_release import WORDS, make_release
 from tests.update.published import Published
-from tianti.errors import RunError, StoreError, UpdateError
+from tianti.errors import RunError, StoreError, UpdateError, UsageError
 from tianti.package import Beside, Report, Signed, check_report, read_report
 from tianti.spec import Tier
 from tianti.update.identity import make_key
@@ -249,6 +252,9 @@ def test_only_one_process_leads_and_another_follows(world: World) -> None:
     take(first)
     before = first.state()
     assert second.serving().name == world.ids[1]
+    for change in (second.check, second.prove, lambda: second.activate(world.ids[0])):
+        with pytest.raises(UsageError, match="lock"):
+            change()
     second.close()
     assert first.state() == before  # looking counts no start
     first.close()
@@ -326,6 +332,27 @@ def _read(body: bytes, public: bytes) -> Report:
     (signed,) = msgspec.json.decode(body, type=list[Signed])
     check_report(signed, public)
     return read_report(signed)
+
+
+def test_a_repository_behind_a_private_authority(world: World, tmp_path: Path) -> None:
+    papers = Papers(tmp_path)
+    server = HTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(world.repository.folder)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*papers.node)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"https://127.0.0.1:{server.server_port}"
+    world.folder = world.repository.device(tmp_path / "private", repository=url)
+    first = world.open()
+    with pytest.raises(UpdateError, match="certificate"):
+        first.check()
+    first.close()
+    (world.folder / "ca.pem").write_bytes(papers.nodes_ca.read_bytes())
+    updates = world.open()
+    assert updates.check().ready == world.ids[0]
+    updates.close()
+    server.shutdown()
+    server.server_close()
 
 
 def test_without_a_key_or_a_taker_nothing_is_sent(world: World) -> None:

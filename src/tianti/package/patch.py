@@ -23,6 +23,9 @@ Codec = Literal["sub", "pfx"]
 WORTH_IT = 0.6
 """A patch larger than this share of the packed new file is not made."""
 
+LARGEST_PREFIX = 1 << 25
+"""Of larger files only `sub` is made: each frame of `pfx` reads the whole old file, minutes for 90 MB."""
+
 
 class Patch(msgspec.Struct, frozen=True):
     """The bytes that lead from one file to another, and how to use them."""
@@ -37,9 +40,11 @@ def make_patch(old: bytes, new: bytes) -> Patch | None:
     Raises:
         MissingExtraError: the extra `update` is not installed.
     """
-    patches = [Patch("pfx", pack(new, prefix=old))]
+    patches = [Patch("pfx", pack(new, prefix=old))] if max(len(old), len(new)) <= LARGEST_PREFIX else []
     if len(old) == len(new):
         patches.append(Patch("sub", pack((_bytes(new) - _bytes(old)).tobytes())))
+    if not patches:
+        return None
     smallest = min(patches, key=lambda patch: len(patch.content))
     return smallest if len(smallest.content) <= WORTH_IT * len(pack(new)) else None
 

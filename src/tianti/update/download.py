@@ -4,7 +4,8 @@ Not here: whether the bytes are the right ones (`install`). Invariant: a `.part`
 signed, whatever a source gives.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 
 from tianti.errors import IntegrityError, UpdateError
@@ -34,17 +35,18 @@ def download(source: Source, path: str, part: Path, size_bytes: int, disk: Disk,
         arrived(there)
     if there == size_bytes:
         return True
-    for block in in_blocks(source.stream(path, there)):
-        there += len(block)
-        if there > size_bytes:
-            disk.unlink(part)
-            raise IntegrityError(f"{path}: expected {size_bytes} bytes, got more; use another mirror")
-        disk.append(part, block)
-        arrived(len(block))
+    with closing(in_blocks(source.stream(path, there))) as blocks:
+        for block in blocks:
+            there += len(block)
+            if there > size_bytes:
+                disk.unlink(part)
+                raise IntegrityError(f"{path}: expected {size_bytes} bytes, got more; use another mirror")
+            disk.append(part, block)
+            arrived(len(block))
     return there == size_bytes
 
 
-def in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def in_blocks(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:
     """The same bytes in pieces that are worth a write; what came before a source broke off comes too."""
     block = bytearray()
     try:

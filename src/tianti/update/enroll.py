@@ -14,8 +14,9 @@ import msgspec
 from tianti.errors import UsageError
 from tianti.package import Enrolled, Enrolment, decode_enrolment
 from tianti.runtimes.http import Connection
-from tianti.runtimes.trust import Trust, is_loopback
+from tianti.runtimes.trust import Trust, is_loopback, read_certificates
 from tianti.spec.endpoint import split_url
+from tianti.store import write_atomic
 from tianti.update.home import Home, make_home
 from tianti.update.identity import make_key
 
@@ -68,6 +69,8 @@ def enroll(
         tags=told.tags,
         region=told.region,
     )
+    if trust is not None and trust.ca is not None:  # it signs what the device is to ask from now on
+        write_atomic(folder / "ca.pem", read_certificates(trust.ca, "the hub's authority").encode())
     make_home(folder, home, told.root.encode() if root is None else root)
     return home
 

@@ -1,6 +1,8 @@
 """A device's folder for updates: who it is, where its releases come from, what it holds.
 
     device.json  device.key  root.json         made once, when the device is enrolled or set up
+    ca.pem                                     who signs the repository's certificate, where the world does not
+    totals.json                                what is counted for reports; may be lost
     state.0.json  state.1.json  lock           the one commit point (`state`), and who may write
     releases/<id>/                             a release's folder, with the shipment.json that it came by
     tuf/                                       what was fetched of signed metadata; may be lost
@@ -14,6 +16,7 @@ import msgspec
 
 from tianti.errors import UsageError
 from tianti.package.manifest import Name
+from tianti.runtimes.trust import Trust
 from tianti.spec import Tier
 from tianti.store import canonical_json, write_atomic
 
@@ -67,6 +70,12 @@ def read_home(folder: Path) -> Home:
     if home.schema != SCHEMA:
         raise UsageError(f"{path}: expected {SCHEMA}, got {home.schema!r}; update tianti")
     return home
+
+
+def trust_of(folder: Path) -> Trust:
+    """How the device of this folder knows its repository, and who takes its reports."""
+    authority = folder / "ca.pem"
+    return Trust(ca=authority if authority.is_file() else None)
 
 
 def release_folder(folder: Path, release: str) -> Path:

@@ -18,14 +18,13 @@ import msgspec
 
 from tianti.errors import StoreError, TiantiError, UpdateError
 from tianti.package import Installed, Rollout, sign_report
-from tianti.runtimes.trust import Trust
 from tianti.spec import Tier
 from tianti.store import canonical_json
 from tianti.update import machine
 from tianti.update.contract import MetadataClient, Said, Source
 from tianti.update.disk import Disk, put
 from tianti.update.facts import check_runs, facts_of, own_runtime
-from tianti.update.home import read_home, release_folder
+from tianti.update.home import read_home, release_folder, trust_of
 from tianti.update.identity import read_key
 from tianti.update.install import collect, install
 from tianti.update.metadata import TufClient
@@ -88,8 +87,7 @@ class Hosting:
         disk: Disk | None = None,
     ) -> None:
         self._folder, self._home = folder, read_home(folder)
-        authority = folder / "ca.pem"
-        self._trust = Trust(ca=authority if authority.is_file() else None)
+        self._trust = trust_of(folder)
         self._source = source or open_source(self._home.repository, self._trust)
         self._metadata, self._clock, self._test, self._disk = metadata, clock, test, disk or Disk()
         self._file = StateFile(folder, self._disk)

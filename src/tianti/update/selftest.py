@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tianti.errors import IntegrityError, PackageError, RunError, TiantiError
+from tianti.errors import IntegrityError, PackageError, RunError, TiantiError, UpdateError
 from tianti.package import Release, check_binding, read_release, verify_package
 from tianti.runtimes.goldens import run_goldens
 from tianti.spec import Tier
@@ -33,9 +33,10 @@ def self_test(release: Path, tier: Tier, *, timeout_s: float = 60.0, memory_byte
     Raises:
         IntegrityError: a file, the binding or an output is not what it must be.
         RunError: it cannot be run here, or not within the time and the memory.
+        UpdateError: no process can be started, which says nothing of the release.
     """
     if getattr(sys, "frozen", False) or not sys.executable:  # it would start the whole program again
-        raise RunError("expected a Python that can be started for the self-test, got none; set sys.executable")
+        raise UpdateError("expected a Python that can be started for the self-test, got none; set sys.executable")
     command = [sys.executable, "-P", "-m", "tianti.update.selftest", str(release), tier, str(memory_bytes or 0)]
     paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
     try:
@@ -51,7 +52,7 @@ def self_test(release: Path, tier: Tier, *, timeout_s: float = 60.0, memory_byte
     except subprocess.TimeoutExpired:
         raise RunError(f"self-test of {release}: expected an end within {timeout_s:g} s, got none") from None
     except OSError as error:
-        raise RunError(f"self-test of {release} cannot be started: {error}; check {sys.executable}") from error
+        raise UpdateError(f"self-test of {release} cannot be started: {error}; check {sys.executable}") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()[-_TOLD_CHARACTERS:]
         kind = IntegrityError if done.returncode == _INTEGRITY else RunError

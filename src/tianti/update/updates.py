@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from tianti.errors import PackageError, RunError, StoreError, TiantiError, UpdateError
+from tianti.errors import PackageError, RunError, StoreError, TiantiError, UpdateError, UsageError
 from tianti.package import Choice, Fate, Installed, Report, Rollout, sign_report
 from tianti.runtimes.trust import Trust
 from tianti.spec import Tier
@@ -26,7 +26,7 @@ from tianti.update import machine
 from tianti.update.contract import MetadataClient, Polled, Said, Source
 from tianti.update.disk import Disk
 from tianti.update.facts import check_runs, facts_of, own_runtime
-from tianti.update.home import read_home, release_folder
+from tianti.update.home import read_home, release_folder, trust_of
 from tianti.update.identity import read_key
 from tianti.update.install import Progress, collect, install, installed
 from tianti.update.metadata import TufClient
@@ -88,8 +88,7 @@ class Updates:
 
         self.folder, self.home = folder, read_home(folder)
         self._source, self._metadata, self._clock, self._test = source, metadata, clock, test
-        authority = folder / "ca.pem"
-        self._trust = trust or Trust(ca=authority if authority.is_file() else None)
+        self._trust = trust or trust_of(folder)
         self._disk = disk or Disk()
         self._file = StateFile(folder, self._disk)
         self._lock = FileLock(folder / "lock", thread_local=False)  # taken by one thread, given back by another
@@ -152,7 +151,7 @@ class Updates:
         """
         before = state = self.state()
         if self.leads and (state := machine.started(before)) != before:
-            state = self._file.save(state)
+            state = self._commit(state)
             self._started = state.trial is not None
             if before.trial is not None and state.trial is None:
                 self._fated(before.trial.release, "reverted", "it was started too often without proving itself")
@@ -170,6 +169,7 @@ class Updates:
             IntegrityError: a file that was fetched is not the signed one.
             StoreError: the disk is full or has failed.
         """
+        self._check_leads()
         try:
             return self._check(progress)
         except TiantiError:
@@ -185,7 +185,7 @@ class Updates:
             StoreError: the state cannot be written; the old one goes on.
         """
         state = self.state()
-        after = self._file.save(machine.began_trial(state, release))
+        after = self._commit(machine.began_trial(state, release))
         self._settled = None
         self._begin(after)
         self._fated(release, "trial" if after.trial else "activated", "it serves from now on")
@@ -194,7 +194,7 @@ class Updates:
         """The release on trial has proved itself."""
         state = self.state()
         if state.trial is not None:
-            self._file.save(machine.proved(state))
+            self._commit(machine.proved(state))
             self._fated(state.trial.release, "activated", "it has proved itself")
         self._tidy()
 
@@ -202,14 +202,14 @@ class Updates:
         """The release on trial is not good: the last good one serves again."""
         state = self.state()
         if state.trial is not None:
-            self._file.save(machine.reverted(state))
+            self._commit(machine.reverted(state))
             self._settled = None
             self._fated(state.trial.release, "reverted", why)
         self._tidy()
 
     def refuse(self, release: str, why: str) -> None:
         """A release failed before it served, and is not tried again here."""
-        self._file.save(machine.refused(self.state(), release))
+        self._commit(machine.refused(self.state(), release))
         self._settled = None
         self._fated(release, "failed", why)
         self._tidy()
@@ -220,7 +220,7 @@ class Updates:
         if state.trial is not None:
             return self.revert(why)
         _log.error("release %s can no longer be opened: %s", release[:12], why)
-        self._file.save(machine.lost(state))
+        self._commit(machine.lost(state))
         self._settled = None
         collect(self.folder, set(self.holds()) - {release}, self._disk)
         return None
@@ -302,7 +302,7 @@ class Updates:
             self._metadata = TufClient(self.folder, root, self._open_source(), home.product, home.channel, state)
         said = self._said = self._metadata.refresh(now_s)
         learned = machine.learned(state, said, polled.etag, now_s)
-        return said, self._file.save(replace(learned, failures=state.failures))  # until the check has come to its end
+        return said, self._commit(replace(learned, failures=state.failures))  # until the check has come to its end
 
     def _choose(self, state: UpdateState, rollout: Rollout, now_s: int) -> Choice:
         has = self._installed(state)
@@ -374,10 +374,18 @@ class Updates:
         except StoreError as error:
             _log.warning("%s", error)
 
+    def _commit(self, state: UpdateState) -> UpdateState:
+        self._check_leads()
+        return self._file.save(state)
+
+    def _check_leads(self) -> None:
+        if not self.leads:
+            raise UsageError(f"{self.folder}: expected its lock to be held here, got another process; `lead` first")
+
     def _save(self, before: UpdateState, after: UpdateState) -> None:
         """Save what may also be lost."""
         if after != before:
             try:
-                self._file.save(after)
+                self._commit(after)
             except StoreError as error:
                 _log.warning("%s", error)
