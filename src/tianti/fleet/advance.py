@@ -1,8 +1,8 @@
 """What becomes of a rollout now: whether its plan takes the next step, waits, or is halted.
 
 Before the first step, the nodes above the devices must hold the release. A ring that serves is judged by devices that
-fail, a shadow ring by audited
-answers that would differ from the cloud's. Not here: reports (`ledger`), publishing (`hub`).
+fail, a shadow ring by audited answers that would differ from the cloud's. Not here: reports (`ledger`), publishing
+(`hub`).
 Invariants: a function of what is known and of a time; without an operator nothing advances that was not judged.
 """
 
