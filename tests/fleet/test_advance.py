@@ -103,22 +103,22 @@ SHADOW = (Step(10_000, shadow=True), *STEPS)
 
 
 def test_a_shadow_ring_advances_by_audits_and_texts() -> None:
-    assert decide(plan_at(0, SHADOW), alpha=0.01, beside=audits()).step == "advance"
-    assert decide(plan_at(0, SHADOW), now_s=50, alpha=0.01, beside=audits()).step == "hold"
-    few = decide(plan_at(0, SHADOW), alpha=0.01, beside=audits(texts=400, kept=200, agreeing=200))
+    assert decide(plan_at(0, SHADOW), bound=0.01, beside=audits()).step == "advance"
+    assert decide(plan_at(0, SHADOW), now_s=50, bound=0.01, beside=audits()).step == "hold"
+    few = decide(plan_at(0, SHADOW), bound=0.01, beside=audits(texts=400, kept=200, agreeing=200))
     assert few == Verdict("hold", "expected 500 texts, got 400")
-    assert decide(plan_at(0, SHADOW), alpha=0.01, beside=audits(audited=400)).step == "hold"
+    assert decide(plan_at(0, SHADOW), bound=0.01, beside=audits(audited=400)).step == "hold"
 
 
 def test_a_shadow_ring_is_halted_where_audits_contradict_the_certificate() -> None:
-    verdict = decide(plan_at(0, SHADOW), alpha=0.01, beside=audits(harmful=120))
+    verdict = decide(plan_at(0, SHADOW), bound=0.01, beside=audits(harmful=120))
     assert verdict.step == "halt"
     assert "120 of 2000 audited answers" in verdict.reason
-    assert decide(plan_at(0, SHADOW), alpha=0.05, beside=audits(harmful=100)).step != "halt"  # that one is allowed it
+    assert decide(plan_at(0, SHADOW), bound=0.05, beside=audits(harmful=100)).step != "halt"  # that one is allowed it
 
 
 def test_a_shadow_that_answers_otherwise_takes_an_operator() -> None:
-    other = {"alpha": 0.01, "beside": audits(agreeing=2_000)}
+    other = {"bound": 0.01, "beside": audits(agreeing=2_000)}
     assert decide(plan_at(0, SHADOW), **other).reason == "2000 of 4000 answers are as they were: an operator promotes"
     assert decide(plan_at(0, SHADOW), **other, promoted=True).step == "advance"
 
@@ -132,7 +132,7 @@ def test_a_whole_healthy_rollout_in_virtual_time() -> None:
     plan, now_s, taken = plan_at(-1, SHADOW), 0, []
     while not plan.done:
         told = {"fates": fates(2_016, 0)} if now_s - plan.since_s >= 60 else {}
-        verdict = decide(plan, now_s, alpha=0.01, beside=audits(), **told)
+        verdict = decide(plan, now_s, bound=0.01, beside=audits(), **told)
         if verdict.step == "advance":
             plan = next_step(plan, now_s)
             taken.append((plan.at, now_s))

@@ -1,7 +1,8 @@
 """What becomes of a rollout now: whether its plan takes the next step, waits, or is halted.
 
 Before the first step, the nodes above the devices must hold the release. A ring that serves is judged by devices that
-fail, a shadow ring by audited answers that would be harmful. Not here: reports (`ledger`), publishing (`hub`).
+fail, a shadow ring by audited answers that would differ from the cloud's. Not here: reports (`ledger`), publishing
+(`hub`).
 Invariants: a function of what is known and of a time; without an operator nothing advances that was not judged.
 """
 
@@ -19,14 +20,15 @@ HEARD_S = 3_600
 """A node above that has said nothing for so long is not waited for."""
 AGREES = 0.8
 """The least share of a shadow's answers that must be as they were given, for it to go on by itself."""
-_WORSE = 3.0  # times alpha: what a shadow ring's test tells from alpha
+_WORSE = 3.0  # times the bound: what a shadow ring's test tells from it
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a rollout.
 
     `devices`: how many are enrolled; `fates`, of those that met the release since the step began; `beside` by
-    source; `alpha`: what the release's certificate allows, None: it certifies nothing; `promoted`: an operator says so.
+    source; `bound`: the share of audits that may differ from the cloud, by the certificate, None: it does not
+    say; `promoted`: an operator says so.
     """
 
     release: str
@@ -36,7 +38,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     nodes: Sequence[Told] = ()
     fates: Sequence[Met] = ()
     beside: Mapping[str, Beside] = {}
-    alpha: float | None = None
+    bound: float | None = None
     promoted: bool = False
 
 
@@ -89,11 +91,11 @@ def _new_ppm(plan: Plan) -> int:
 def _judge_shadow(known: Known, now_s: int) -> Verdict:
     plan, counts = known.plan, count_audits(known.beside)
     seen = total(known.beside.values())
-    terms = _shadow_terms(plan.terms, known.alpha)
+    terms = _shadow_terms(plan.terms, known.bound)
     if terms is None:
         counts, terms = {"": Count()}, plan.terms
         if not known.promoted:
-            return Verdict("hold", "its certificate allows no alpha to judge audits by: an operator promotes")
+            return Verdict("hold", "its certificate says nothing to judge audits by: an operator promotes")
     verdict = judge(
         counts,
         devices=max(seen.audited, terms.smallest),
@@ -103,7 +105,9 @@ def _judge_shadow(known: Known, now_s: int) -> Verdict:
         terms=terms,
     )
     if verdict.step == "halt":
-        return Verdict("halt", f"{seen.harmful} of {seen.audited} audited answers would be harmful: {verdict.reason}")
+        return Verdict(
+            "halt", f"{seen.harmful} of {seen.audited} audited answers would differ from the cloud: {verdict.reason}"
+        )
     if verdict.step == "advance" and not known.promoted:
         if seen.texts < terms.enough:
             return Verdict("hold", f"expected {terms.enough} texts, got {seen.texts}")
@@ -112,7 +116,7 @@ def _judge_shadow(known: Known, now_s: int) -> Verdict:
     return verdict
 
 
-def _shadow_terms(terms: Terms, alpha: float | None) -> Terms | None:
-    if alpha is None or not 0 < alpha < 1 / _WORSE:
+def _shadow_terms(terms: Terms, bound: float | None) -> Terms | None:
+    if bound is None or not 0 < bound < 1 / _WORSE:
         return None
-    return msgspec.structs.replace(terms, p0=alpha, p1=_WORSE * alpha)
+    return msgspec.structs.replace(terms, p0=bound, p1=_WORSE * bound)

@@ -109,7 +109,7 @@ class Governor:
             nodes=ledger.nodes(line) if plan.at < 0 else (),
             fates=ledger.fates(line, release, plan.since_s),
             beside=ledger.beside(line, release) if shadow else {},
-            alpha=self._press.alpha(repository, rollout.product, release) if shadow else None,
+            bound=self._press.bound(repository, rollout.product, release) if shadow else None,
             promoted=ledger.promoted(line, release, plan.at),
         )
 

@@ -7,6 +7,7 @@ a person who publishes at the same time loses nothing; nothing is signed by a cl
 from collections.abc import Callable
 from pathlib import Path
 
+from tianti.certificate import audit_bound
 from tianti.errors import StoreError, UsageError
 from tianti.release import (
     Repository,
@@ -46,7 +47,7 @@ class Press:
         if not (keys / "root.json").is_file():
             raise UsageError(f"{keys}: expected root.json, which says whom to trust, got none; copy it there")
         self._trusted = read_file(keys / "root.json")
-        self._alphas: dict[str, float | None] = {}
+        self._bounds: dict[str, float | None] = {}
         self.root = ""
         self.read()
 
@@ -71,17 +72,18 @@ class Press:
         _check_clock(before, now_s)
         publish(self._folder, seal(change(before, self._signers), self._signers, now_s))
 
-    def alpha(self, repository: Repository, product: str, release: str) -> float | None:
-        """What a release's certificate allows devices that do not choose; None: nothing.
+    def bound(self, repository: Repository, product: str, release: str) -> float | None:
+        """The share of audits that may differ from the cloud, by the release's certificate; None: it does not say.
 
         Raises:
             PackageError: the release cannot be read.
             StoreError: a file of it cannot be read.
         """
-        if release not in self._alphas:
+        if release not in self._bounds:
             record = read_record(self._folder, repository, find_offer(repository, product, release))
-            self._alphas[release] = choose_point(record.certificate)
-        return self._alphas[release]
+            point = choose_point(record.certificate)  # of devices that do not choose
+            self._bounds[release] = None if point is None else audit_bound(record.certificate, point)
+        return self._bounds[release]
 
 
 def _check_clock(repository: Repository, now_s: int) -> None:
