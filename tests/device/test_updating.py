@@ -334,13 +334,13 @@ def test_a_node_above_that_knows_more_makes_it_ask_at_once(
     ):
         updater: updating.Updating = ladder._witness  # type: ignore[assignment]
         world.repository.roll(world.new)
-        updater._heard(1)  # what it has
+        updater._heard(known := updater._updates.rollout)
         time.sleep(0.3)
         assert serves(ladder, world.old)
-        updater._heard(2)
+        updater._heard(known + 1)
         wait_for(lambda: serves(ladder, world.new))
         world.repository.roll(world.old, force=True)
-        updater._heard(3)  # within ten seconds of the last
+        updater._heard(known + 2)  # within ten seconds of the last
         time.sleep(0.3)
         assert serves(ladder, world.new)
 

@@ -68,10 +68,11 @@ def test_a_release_is_held_before_any_device_goes_to_it(world: World) -> None:
     world.roll(world.second, world.first, ppm=0)
     assert world.hosting.check()
     assert (world.held(), world.default()) == ({1, 2}, 1)  # who names no release goes on with what is proved
-    assert read_hosted(world.folder).rollout == 2
+    early = read_hosted(world.folder).rollout
     world.roll(world.second, world.first)
     assert world.hosting.check()
     assert (world.held(), world.default()) == ({1, 2}, 2)
+    assert (read_hosted(world.folder).rollout or 0) > (early or 0) > 0
     assert world.tested == [world.first.release, world.second.release]
     assert not world.hosting.check()
 
@@ -128,6 +129,7 @@ def test_a_release_that_fails_its_self_test_is_not_held_and_the_other_one_is(wor
 def test_what_was_cut_off_is_gone_on_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.roll(world.first)
     world.hosting.check()
+    first = read_hosted(world.folder).rollout
     world.roll(world.second, world.first)
     blob = next(file.sha256 for file in world.second.files.values() if file.tier is Tier.EDGE)
     path = world.published.folder / "blobs" / blob[:2] / blob
@@ -136,7 +138,7 @@ def test_what_was_cut_off_is_gone_on_with(world: World, monkeypatch: pytest.Monk
         world.hosting.check()
     with pytest.raises(UpdateError):  # the timestamp is the same, and there is still something to do
         world.hosting.check()
-    assert read_hosted(world.folder).rollout == 1
+    assert read_hosted(world.folder).rollout == first
     path.with_suffix(".away").rename(path)
     assert world.hosting.check()
     assert world.held() == {1, 2}
