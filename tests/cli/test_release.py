@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("tuf", reason="the development group is not installed")
 
-from tests.release.publisher import Client
+from tests.release.publisher import NOW_S, Client
 from tests.release.test_publishing import measured
 from tests.tiny_release import WORDS, make_release
 from tianti.cli.main import tianti_command
@@ -189,6 +189,14 @@ def test_copies_follow_and_a_stick_is_filled(
     with pytest.raises(StoreError, match="it is done in repo: `tianti release upload` copies it"):
         run("sign", "halt", "tiny", "--to", tmp_path / "file")
     assert "[HALTED]" in run("release", "show", "-R", "repo")
+
+
+def test_a_wrong_clock_signs_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Path("repo/metadata/timestamp.json").read_bytes()
+    monkeypatch.setattr("tianti.cli.signing.time.time", lambda: NOW_S - 86_400)
+    with pytest.raises(UsageError, match="set the clock"):
+        run("sign", "refresh")
+    assert Path("repo/metadata/timestamp.json").read_bytes() == before
 
 
 def test_a_hub_may_renew_while_a_release_is_being_packed(

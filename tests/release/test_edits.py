@@ -13,7 +13,7 @@ from tianti.errors import IntegrityError, UsageError
 from tianti.release.edits import add_shipment, rotate_delegated, rotate_root, set_floors, set_rollout
 from tianti.release.folder import publish
 from tianti.release.reading import read_repository
-from tianti.release.repository import LIFE_S, create, renew, seal, to_bytes
+from tianti.release.repository import LIFE_S, create, issued_s, renew, seal, to_bytes
 
 SIGNERS = make_signers()
 
@@ -44,6 +44,12 @@ def test_floors_and_the_hour_are_signed() -> None:
     assert targets.unrecognized_fields["custom"] == {"floors": {"demo": 3}, "revoked": ["a", "b"]}
     assert timestamp.unrecognized_fields["custom"] == {"issued": NOW_S + 7}
     assert timestamp.expires.timestamp() == NOW_S + 7 + LIFE_S["timestamp"]
+
+
+def test_a_clock_that_is_behind_signs_no_earlier_time() -> None:
+    repository = create(SIGNERS, NOW_S)
+    assert issued_s(renew(repository, "timestamp", SIGNERS, NOW_S - 7)) == NOW_S
+    assert issued_s(renew(repository, "timestamp", SIGNERS, NOW_S + 7)) == NOW_S + 7
 
 
 def test_an_edit_leaves_the_value_before_as_it_was() -> None:

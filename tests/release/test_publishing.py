@@ -29,6 +29,7 @@ from tianti.release import (
     read_shipment,
     refresh,
     renew,
+    rotate_root,
     seal,
     serving,
     start_rollout,
@@ -168,7 +169,10 @@ def test_a_copy_cut_off_anywhere_shows_the_old_or_the_new(tmp_path: Path, releas
     repository = roll(folder, repository, releases[0].id)
     upload(folder, str(tmp_path / "before"), quiet)
     after, _ = offer(folder, repository, releases[1])
-    after = roll(folder, after, releases[1].id)
+    fresh = make_signers()["timestamp"]
+    both = {**SIGNERS, "timestamp": [*SIGNERS["timestamp"], *fresh]}
+    after = rotate_root(roll(folder, after, releases[1].id), {"timestamp": [fresh[0].public_key]}, both, NOW_S)
+    publish(folder, after)
 
     class Cut(FolderPlace):
         def __init__(self, folder: Path, left: int) -> None:
@@ -181,19 +185,19 @@ def test_a_copy_cut_off_anywhere_shows_the_old_or_the_new(tmp_path: Path, releas
             self.left -= 1
             super().write(path, source)
 
-    left, seen = 8, set()  # writes of blobs come before; each of metadata is tried
+    left, seen = 8, []  # writes of blobs come before; each of metadata is tried
     while True:
         copy = tmp_path / f"copy{left}"
         shutil.copytree(tmp_path / "before", copy)
         try:
             copy_to(folder, Cut(copy, left), in_order(folder), quiet)
         except StoreError:
-            seen.add(client_of_tiny(copy, tmp_path / f"device{left}", repository))
+            seen.append(client_of_tiny(copy, tmp_path / f"device{left}", repository))
             upload(folder, str(copy), quiet)
         else:
             break
         left += 1
-    assert seen == {releases[0].id}  # the timestamp is the last write: all before it show the old
+    assert (set(seen[:-1]), seen[-1]) == ({releases[0].id}, releases[1].id)  # the last write is the root's
     assert client_of_tiny(copy, tmp_path / "end", repository) == releases[1].id
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.node_process import NodeProcess
 from tests.rolled import CHANNEL, PRODUCT, Rolled
+from tests.serve_process import ServeProcess
 from tests.serving.served import Served
 from tests.tiny_release import WORDS, make_release
 from tianti.errors import AccessError, UsageError
@@ -198,6 +199,17 @@ def test_reports_wait_for_a_hub_that_is_away_in_a_bounded_place() -> None:
         await upward.aclose()
 
     asyncio.run(run())
+
+
+def test_it_is_started_by_its_options(site: Site, tmp_path: Path) -> None:
+    of = ("--mirror", site.hub.url, "--mirror-root", site.mirror.root, "--mirror-folder", site.mirror.folder)
+    with ServeProcess("--tier", "edge", "--updates", site.folder, *of) as node:
+        assert node.ask("POST", "/v1/predict", json={"text": "lamp"}).headers["x-newest-release"] == "1"
+        assert node.ask("GET", "/repository/metadata/timestamp.json").status_code == 200
+    with pytest.raises(AssertionError, match="--mirror-folder DIR together"):
+        ServeProcess("--tier", "edge", "--updates", site.folder, *of[:4])
+    with pytest.raises(AssertionError, match="more than one"):
+        ServeProcess("--tier", "edge", "--updates", site.folder, "--release", tmp_path / "r0" / "release")
 
 
 def test_a_folder_of_another_tier_is_refused(site: Site) -> None:

@@ -59,7 +59,8 @@ def publish_command(
     if force is not None and not force.strip():
         raise UsageError("--force: expected a reason, got none; say why")
     found = read_release(find_release(release, releases_folder()))
-    problems = _problems(desk, found, channel)
+    with showing("checks", as_json):
+        problems = _problems(desk, found, channel)
     if problems and force is None:
         told = "; ".join(problems)
         raise GateError(f"release {found.id[:12]} does not pass: {told}; improve it, or say why with --force REASON")

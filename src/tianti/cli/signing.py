@@ -57,7 +57,7 @@ class Desk:
     """A repository as it was read, and what is needed to say the next thing."""
 
     def __init__(self, folder: Path, keys: tuple[Path, ...], passphrase: str, to: tuple[str, ...], quiet: bool) -> None:
-        from tianti.release import load_signers
+        from tianti.release import issued_s, load_signers
 
         roots = [found for each in keys if (found := each / "root.json").is_file()]
         if not roots:
@@ -71,6 +71,8 @@ class Desk:
             more = load_signers(each, passphrase)
             self.signers = {role: [*self.signers.get(role, ()), *more[role]] for role in more}
         self.now_s = int(time.time())
+        if (ahead_s := issued_s(self.repository) - self.now_s) > _SKEW_S:
+            raise UsageError(f"expected a clock after the timestamp's, got one {ahead_s} s before it; set the clock")
 
     def read(self) -> None:
         """Read the repository again: long work lies between, in which others may have published."""
@@ -92,7 +94,7 @@ class Desk:
         return written
 
 
-_SOON_S = 3_600
+_SOON_S, _SKEW_S = 3_600, 300
 
 
 def _upload(folder: Path, where: str, progress: "Progress") -> None:

@@ -9,7 +9,7 @@ from tianti.release.media import Exported, export_media
 from tianti.release.offers import Offer, Standing, find_offer, floor_of, offers, read_rollout, read_rollouts, revoked
 from tianti.release.publishing import PATCHES, Progress, download_bytes, lay_release, read_record
 from tianti.release.reading import read_blob, read_repository, read_shipment
-from tianti.release.repository import PROFILES, Repository, Signers, create, renew, seal, to_bytes
+from tianti.release.repository import PROFILES, Repository, Signers, create, issued_s, renew, seal, to_bytes
 from tianti.release.rollouts import halt, promote, refresh, revoke, rollback, serving, start_rollout
 from tianti.release.upload import Copied, upload
 
@@ -31,6 +31,7 @@ __all__ = [
     "find_offer",
     "floor_of",
     "halt",
+    "issued_s",
     "lay_release",
     "lint_repository",
     "lint_rollout",

@@ -133,6 +133,11 @@ def life_s(repository: Repository, role: str) -> int:
     return int(said.get(role, LIFE_S[role]))
 
 
+def issued_s(repository: Repository) -> int:
+    """When the timestamp was signed, as it says; 0 where it never was."""
+    return int(repository.timestamp.signed.unrecognized_fields.get("custom", {}).get("issued", 0))
+
+
 def is_sealed(repository: Repository) -> bool:
     """Whether the snapshot and the timestamp name what every role says now."""
     meta = {f"{role}.json": _meta(getattr(repository, role)) for role in NAMED}
@@ -183,7 +188,8 @@ def sign(repository: Repository, role: str, signed: Any, signers: Signers, now_s
     signed = copy.deepcopy(signed)
     signed.expires = datetime.fromtimestamp(now_s + life_s(repository, role), UTC)
     if role == "timestamp":
-        signed.unrecognized_fields["custom"] = {"issued": now_s}
+        # it never goes down, and two machines' clocks are never the same
+        signed.unrecognized_fields["custom"] = {"issued": max(now_s, issued_s(repository))}
     metadata = Metadata(signed)
     try:
         for signer in signers.get(role, ()):

@@ -77,7 +77,7 @@ def save_totals(folder: Path, totals: Totals, disk: Disk) -> None:
 
 
 def make_report(
-    home: Home, totals: Totals, state: UpdateState, holds: Sequence[str], *, number: int, at_s: int, runtime: str
+    home: Home, totals: Totals, state: UpdateState, holds: Sequence[str], *, at_s: int, runtime: str
 ) -> Report:
     """The report of now. What the state knows of a release's fate counts more than what was noted."""
     counts = totals.now if totals.release == state.active else Counts()
@@ -86,7 +86,7 @@ def make_report(
         product=home.product,
         channel=home.channel,
         tier=home.tier,
-        number=number,
+        number=totals.number,
         at_s=at_s,
         runtime=runtime,
         release=state.active,

@@ -249,13 +249,12 @@ class Updates:
         self.keep_totals()
         if home.reports is None or (key := read_key(self.folder)) is None:
             return False
-        number = max(totals.number + 1, at_s)  # goes on rising where the totals were lost
-        report = make_report(home, totals, state, self.holds(), number=number, at_s=at_s, runtime=own_runtime())
-        told = self._told
-        if told and at_s - told.at_s < _TELL_S and report == replace(told, number=number, at_s=at_s):
+        report, told = make_report(home, totals, state, self.holds(), at_s=at_s, runtime=own_runtime()), self._told
+        if told and at_s - told.at_s < _TELL_S and told == replace(report, number=told.number, at_s=told.at_s):
             return False
-        totals.number = number
+        totals.number = max(totals.number + 1, at_s)  # goes on rising where the totals were lost
         self.keep_totals()
+        report = replace(report, number=totals.number)
         send(home.reports, [sign_report(report, key)], self._trust)
         self._told = report
         return True
