@@ -27,7 +27,7 @@ WAYS = {
     "all weights": ("train: {from: PARENT}", "", 20.0),
     "frozen embedding": ("train: {from: PARENT, freeze: embedding}", "", 13.0),
     "head only": ("train: {from: PARENT, freeze: all}", "", 0.5),
-    "head only, rate 1e-4": ("train: {from: PARENT, freeze: all}", "learning_rate: 0.0001", 0.5),
+    "head only, 1e-4 once": ("train: {from: PARENT, freeze: all}", "learning_rate: 0.0001, epochs: 1", 0.5),
     "all weights, as if cold": ("train: {from: PARENT}", "learning_rate: 0.002, epochs: 8", None),
     "cold": ("", "", None),
 }
