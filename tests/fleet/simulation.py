@@ -129,8 +129,11 @@ def halt(statement: Rollout) -> Rollout:
 
 
 def take_back(statement: Rollout) -> Rollout:
-    """Everybody goes back to the release before."""
-    return replace(statement, halt=True, revoked=(*statement.revoked, statement.release))
+    """Everybody goes back to the release before, as `release.rollback` says it."""
+    everybody = (Ring(ppm=MILLION),)
+    return replace(
+        statement, release=OLD, counter=1, salt=OLD[:16], rings=everybody, previous=OLD, previous_counter=1, force=True
+    )
 
 
 def roll_out(

@@ -91,4 +91,4 @@ def test_the_table_of_an_encoder_never_moves_so_freezing_it_changes_nothing(base
     teacher = teach_head(base, colours(30), 3, 16, silent)
     body = EncoderBody(teacher.module.encoder, [2, 3, 4], 1, teacher.module.head)
     assert not body.encoder.model.get_input_embeddings().weight.requires_grad
-    assert warm_start(body, copy.deepcopy(body), range(3), freeze=True) is None
+    assert warm_start(body, copy.deepcopy(body), range(3), freeze="embedding") is None

@@ -70,8 +70,8 @@ def test_a_parent_that_was_cut_is_gone_on_with_and_not_cut_again(body: Transform
     cut, prune = copy.deepcopy(body), PruneSpec(neurons="50%", heads=1, weights="20%")
     remove_structures(cut, prune)
     fresh = TransformerBody(50, LABELS, WIDTH, layers=2, max_length=12)
-    assert warm_start(fresh, cut, range(LABELS), freeze=True, prune=prune) == PruneSpec(weights="20%")
+    assert warm_start(fresh, cut, range(LABELS), freeze="embedding", prune=prune) == PruneSpec(weights="20%")
     assert all(torch.equal(tensor, cut.state_dict()[name]) for name, tensor in fresh.state_dict().items())
     assert not fresh.embedding.weight.requires_grad
     uncut = TransformerBody(50, LABELS, WIDTH, layers=2, max_length=12)
-    assert warm_start(uncut, body, range(LABELS), freeze=False, prune=prune) == prune
+    assert warm_start(uncut, body, range(LABELS), freeze=None, prune=prune) == prune

@@ -9,7 +9,7 @@ import torch
 
 from tianti.compression import export_onnx, quantize
 from tianti.errors import StageError
-from tianti.spec.ladder import FitSpec, PruneSpec
+from tianti.spec.ladder import FitSpec, Freeze, PruneSpec
 from tianti.training import (
     Lessons,
     Rows,
@@ -20,6 +20,7 @@ from tianti.training import (
     make_texts,
     shrink_vocabulary,
     teach_scratch,
+    warm_start,
 )
 from tianti.training.students import Student, TransformerBody
 
@@ -115,3 +116,40 @@ def test_a_student_that_is_pruned_may_stop_early(teacher: Teacher, vocabulary: V
     fit = FitSpec(epochs=4, patience=1)
     student = distill(body, vocabulary, lessons, fit, 4, 0, silent, PruneSpec(weights="50%"))
     assert (student.body.head.weight == 0).float().mean() == pytest.approx(0.5, abs=0.02)
+
+
+def retrain(teacher: Teacher, vocabulary: Vocabulary, freeze: Freeze | None, *, warm: bool = True) -> dict[str, float]:
+    """How far each part of a student moves from its parent's weights."""
+    ids = teacher.encode([f"the {word} thing" for word in WORDS] * 200)
+    labels = np.arange(len(ids)) % LABELS
+    lessons = Lessons(ids, labels, teacher.label(ids, silent), ids, labels)
+    torch.manual_seed(1)
+    parent = build_body("transformer", teacher, vocabulary, LABELS, 16, 1)
+    body = build_body("transformer", teacher, vocabulary, LABELS, 16, 1)
+    with torch.no_grad():
+        warm_start(body, parent, range(LABELS), freeze)
+    student = distill(body, vocabulary, lessons, FitSpec(), None, 0, silent, warm=warm)
+    after = student.body.state_dict()
+    return {name: float((after[name] - old).norm()) for name, old in parent.state_dict().items()}
+
+
+def test_a_retrain_moves_what_it_is_told_and_by_default_not_far(teacher: Teacher, vocabulary: Vocabulary) -> None:
+    anything = retrain(teacher, vocabulary, None)
+    assert all(anything.values())
+    far = retrain(teacher, vocabulary, None, warm=False)
+    widened = "layers.0.widen.weight"
+    assert anything[widened] < 0.1 * far[widened]
+    tables = retrain(teacher, vocabulary, "embedding")
+    assert {name for name, moved in tables.items() if not moved} == {"embedding.weight", "position"}
+    head = retrain(teacher, vocabulary, "all")
+    assert {name for name, moved in head.items() if moved} == {"head.weight", "head.bias"}
+
+
+def test_a_student_without_a_head_cannot_be_frozen_but_for_it() -> None:
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(5, 3)
+
+    with pytest.raises(StageError, match=r"train\.freeze: expected a part called head"), torch.no_grad():
+        warm_start(Whole(), Whole(), range(3), "all")

@@ -16,6 +16,7 @@ from tianti.spec.records import TIERS, Tier
 
 SCRATCH = "scratch"
 StudentKind = Literal["transformer", "bag", "lstm"]
+Freeze = Literal["embedding", "all"]
 Name = Annotated[str, msgspec.Meta(pattern=r"^(?=.*\w)[\w.-]{1,100}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -200,12 +201,13 @@ class SearchSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Start edge and device from the weights of an earlier release of this workspace, named by its id.
 
-    Tokenizer and vocabulary are the parent's; `freeze: embedding` keeps its table of words too, bit for bit.
+    Tokenizer and vocabulary are the parent's. `freeze: embedding` keeps its tables of words and positions too, bit for
+    bit, `all` everything but the head. What `fit` leaves open is then chosen to stay near the parent.
     """
 
     from_: Name = msgspec.field(name="from")
     keep: Literal["vocabulary"] = "vocabulary"
-    freeze: Literal["embedding"] | None = None
+    freeze: Freeze | None = None
 
 
 class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

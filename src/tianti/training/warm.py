@@ -7,7 +7,7 @@ goes with its name, and a new label starts as it would without a parent.
 from collections.abc import Sequence
 
 from tianti.errors import StageError, needs_extra
-from tianti.spec.ladder import PruneSpec
+from tianti.spec.ladder import Freeze, PruneSpec
 from tianti.training.prune import remove_structures
 
 with needs_extra("train"):
@@ -15,10 +15,15 @@ with needs_extra("train"):
     from torch import Tensor, nn
 
 _HEAD = "head."
+_TABLES = ("embedding.", "position")
 
 
 def warm_start(
-    body: nn.Module, parent: nn.Module, labels: Sequence[int | None], freeze: bool, prune: PruneSpec | None = None
+    body: nn.Module,
+    parent: nn.Module,
+    labels: Sequence[int | None],
+    freeze: Freeze | None,
+    prune: PruneSpec | None = None,
 ) -> PruneSpec | None:
     """Copy the weights of a parent of the same architecture.
 
@@ -26,14 +31,14 @@ def warm_start(
         body: the student's.
         parent: the parent's body.
         labels: for each label the parent's place of it, None for a new one.
-        freeze: whether the table is kept as it is.
+        freeze: what is kept as it is.
         prune: what is to be cut off the student.
 
     Returns:
         What is left to prune: of a parent that was cut, nothing is cut again.
 
     Raises:
-        StageError: the architectures differ.
+        StageError: the architectures differ, or nothing is left to train.
     """
     if prune is not None and _shapes(body) != _shapes(parent):
         remove_structures(body, prune)
@@ -56,9 +61,19 @@ def warm_start(
             _copy_labels(tensor, theirs[name], labels)
         else:
             tensor.copy_(theirs[name])
-    if freeze and (table := getattr(body, "embedding", None)) is not None:  # that of an encoder never moves
-        table.requires_grad_(False)
+    for name, parameter in body.named_parameters():
+        if _stays(name, freeze):
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in body.parameters()):
+        raise StageError("train.freeze: expected a part called head to train, got a student without; leave it out")
     return prune
+
+
+def _stays(name: str, freeze: Freeze | None) -> bool:
+    """Whether a parameter is kept; an encoder's tables never move."""
+    if freeze == "embedding":
+        return name.startswith(_TABLES)
+    return freeze == "all" and not name.startswith(_HEAD)
 
 
 def _shapes(body: nn.Module) -> list[torch.Size]:

@@ -149,10 +149,10 @@ def run_distill(tier: Tier, context: StageContext) -> None:
         start = torch.load(parent.folders[f"distill-{tier}"] / "student.pt", weights_only=False).body
         places = {label: place for place, label in enumerate(parent.labels)}
         assert spec.train is not None
-        freeze = spec.train.freeze == "embedding"
-        prune = warm_start(body, start, [places.get(label) for label in prepared.labels], freeze, prune)
+        prune = warm_start(body, start, [places.get(label) for label in prepared.labels], spec.train.freeze, prune)
     bits = {"int4": 4, "int8": 8}.get(quantization_of(student, kind))
-    module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress, prune)
+    warm = parent is not None
+    module = distill(body, vocabulary, lessons, student.fit, bits, spec.seed, context.progress, prune, warm=warm)
     torch.save(module, context.out / "student.pt")
 
 
