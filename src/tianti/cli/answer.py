@@ -51,11 +51,9 @@ def predict_command(
 ) -> None:
     """Answer TEXT on this device, or each line of standard input if TEXT is `-`."""
     from tianti.device import load
-    from tianti.package import find_release
 
-    folder = find_release(release, releases_folder())
     ways = list(upstream)
-    with load(folder, upstream=ways, point=point, deadline_ms=deadline_ms, audits=0.0, trust=trust) as ladder:
+    with load(release, upstream=ways, point=point, deadline_ms=deadline_ms, audits=0.0, trust=trust) as ladder:
         for line in _texts(text):
             _print_answer(line, ladder.predict(line), as_json)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 _EXTRAS = {
+    "update": ("tuf", "cryptography", *(() if sys.version_info >= (3, 14) else ("backports.zstd",))),
     "serve": ("httptools", "prometheus_client", "uvicorn"),
     "train": (
         "torch",

@@ -83,5 +83,7 @@ def _parse(word: str, enrolled: int | None) -> Step:
     elif enrolled:
         ppm = math.ceil(number * MILLION / enrolled)
     else:
-        raise UsageError(f"expected a share, since nobody knows how many devices there are, got {word!r}; give a %")
+        raise UsageError(
+            f"expected a share, since nobody knows how many devices there are, got {word!r}; give a %, or --enrolled"
+        )
     return Step(min(ppm, MILLION), shadow=found[1] is not None)

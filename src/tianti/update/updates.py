@@ -358,7 +358,7 @@ class Updates:
     def _fated(self, release: str, fate: Fate, why: str) -> None:
         _log.log(
             logging.WARNING if fate in ("failed", "reverted") else logging.INFO,
-            "release %s is %s: %s",
+            "release %s: %s, as %s",
             release[:12],
             fate,
             why,
