@@ -301,7 +301,7 @@ def test_a_shadow_counts_and_changes_no_answer(world: World, releases: list[Rele
     assert 30 <= beside.texts <= 60
     assert beside.kept == beside.agreeing  # it keeps `song`, and does not know `lamp`
     assert 0.3 < beside.kept / beside.texts < 0.7
-    assert beside.harmful == 0
+    assert beside.differing == 0
     assert "tianti-shadow" not in {thread.name for thread in threading.enumerate()}
 
 

@@ -359,7 +359,7 @@ def test_a_floor_stands_though_the_metadata_that_said_it_are_gone(publisher: Pub
     old = publisher.shipments[0]
     device.state = replace(device.state, counter=2)
     publisher.roll(old, force=True)
-    assert _choice(device).reason == "none is allowed"
+    assert _choice(device).reason == "below the floor"
     with pytest.raises(UpdateError, match="below 2"):
         device.client.shipment(old.release)
 

@@ -286,14 +286,16 @@ def test_it_needs_what_the_release_needs(world: World, monkeypatch: pytest.Monke
 class Taker(BaseHTTPRequestHandler):
     taken: list[bytes]
     status = 200
+    reply = b'{"taken": 1}'
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         if type(self).status == 200:
             type(self).taken.append(body)
         self.send_response(type(self).status)
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(self.reply)))
         self.end_headers()
+        self.wfile.write(self.reply)
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -315,6 +317,11 @@ def test_reports_are_signed_totals_that_lose_nothing(world: World, tmp_path: Pat
     with pytest.raises(UpdateError, match="503"):
         updates.report()
     taker.status = 200  # type: ignore[attr-defined]
+    for reply, told in ((b'{"taken":0,"refused":[{"device":"d1","why":"it was revoked"}]}', "revoked"), (b"", "a hub")):
+        taker.reply = reply  # type: ignore[attr-defined]
+        with pytest.raises(UpdateError, match=told):
+            updates.report()
+    taker.taken, taker.reply = taker.taken[:1], Taker.reply  # type: ignore[attr-defined]
     updates.close()
     again = world.open()
     assert again.report()
@@ -350,6 +357,23 @@ def test_a_repository_behind_a_private_authority(world: World, tmp_path: Path) -
     (world.folder / "ca.pem").write_bytes(papers.nodes_ca.read_bytes())
     updates = world.open()
     assert updates.check().ready == world.ids[0]
+    updates.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_name_outside_ascii_over_http(tmp_path: Path) -> None:
+    repository = Published(tmp_path / "repository")
+    repository.product = "天梯"
+    release = repository.add(make_release(tmp_path / "release", name="天梯"))
+    repository.roll(release)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(repository.folder))
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    folder = repository.device(tmp_path / "device", repository=f"http://127.0.0.1:{server.server_port}")
+    updates = Updates(folder, test=lambda release, tier: None)
+    updates.lead()
+    assert take(updates) == release
     updates.close()
     server.shutdown()
     server.server_close()

@@ -70,5 +70,5 @@ class Shadow:
                 kept=had.kept + (kept is not None and not of_cloud),
                 agreeing=had.agreeing + (same and not of_cloud),
                 audited=had.audited + of_cloud,
-                harmful=had.harmful + (of_cloud and kept is not None and not same),
+                differing=had.differing + (of_cloud and kept is not None and not same),
             )

@@ -132,7 +132,7 @@ class Hosting:
         save_totals(self._folder, self._totals, self._disk)
         holds = sorted(read_hosted(self._folder).held)
         report = make_report(self._home, self._totals, state, holds, at_s=at_s, runtime=own_runtime())
-        send(self._home.reports, [sign_report(report, key)], self._trust)
+        send(self._home.reports, sign_report(report, key), self._trust)
         return True
 
     def turn(self) -> None:

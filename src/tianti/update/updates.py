@@ -254,7 +254,7 @@ class Updates:
         totals.number = max(totals.number + 1, at_s)  # goes on rising where the totals were lost
         self.keep_totals()
         report = replace(report, number=totals.number)
-        send(home.reports, [sign_report(report, key)], self._trust)
+        send(home.reports, sign_report(report, key), self._trust)
         self._told = report
         return True
 
