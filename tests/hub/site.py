@@ -100,7 +100,7 @@ class Hub:
         self.now_s += after_s
         self.publisher.now_s = self.now_s
         self.governor.look()
-        (judged,) = self.ledger.judged()
+        judged = max(self.ledger.judged(), key=lambda each: each.counter)
         return judged.action, judged.reason
 
     def tell(self, members: list[Member], fates: dict[str, Any], sources: int = 4, **more: Any) -> None:

@@ -91,7 +91,7 @@ def test_a_healthy_rollout_reaches_every_device(hub: Hub) -> None:
     assert hub.look(10_000) == ("hold", "it has taken its last step")
 
 
-def test_a_bad_release_is_halted_at_once_and_it_is_known_why(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_release_is_taken_back_at_once_and_it_is_known_why(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     release = started(hub, "50%", "100%")
     members = hub.join(60)
     hub.look()
@@ -100,10 +100,24 @@ def test_a_bad_release_is_halted_at_once_and_it_is_known_why(hub: Hub, caplog: p
     assert action == "halt"
     standing = read_rollout(hub.publisher.read(), *LINE)
     assert standing is not None
-    assert standing.rollout.halt
+    assert standing.rollout.force  # who has proved it goes back too, and no operator is asked
+    assert standing.rollout.release == standing.rollout.previous != release
     assert "failures are closer to 50" in why
-    assert hub.look(5) == ("halt", why)
+    for _ in range(2):
+        assert hub.look(5) == ("halt", why)
     assert "halt at step 0" in caplog.text
+
+
+def test_a_bad_first_release_has_nothing_to_go_back_to_and_is_halted(hub: Hub) -> None:
+    release = hub.publisher.offer_small(1)
+    hub.publisher.start(release, "50%", "100%", terms=QUICK)
+    members = hub.join(60)
+    hub.look()
+    hub.tell(members[:20], {release: "reverted"})
+    assert hub.look(1)[0] == "halt"
+    standing = read_rollout(hub.publisher.read(), *LINE)
+    assert standing is not None
+    assert (standing.rollout.release, standing.rollout.halt) == (release, True)
 
 
 def test_a_second_try_of_a_halted_release_is_judged_by_what_happens_then(hub: Hub) -> None:
@@ -187,7 +201,7 @@ def test_what_a_person_publishes_meanwhile_is_not_undone(hub: Hub, monkeypatch: 
     assert standing is not None
     assert standing.rollout.force
     monkeypatch.undo()
-    assert "no plan" in hub.look(1)[1]
+    assert "taken back" in hub.look(1)[1]
 
 
 def test_what_a_person_halts_stays_halted(hub: Hub) -> None:

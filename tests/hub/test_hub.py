@@ -68,7 +68,7 @@ def seen(hub: HubProcess, expected: Callable[[dict[str, Any]], bool]) -> dict[st
     """How the rollout stands, once that is as expected."""
     until_s = time.monotonic() + 30
     while time.monotonic() < until_s:
-        (standing,) = hub.ask("/fleet")[1]["rollouts"]
+        standing = max(hub.ask("/fleet")[1]["rollouts"], key=lambda each: each["counter"])
         if expected(standing):
             return dict(standing)
         time.sleep(0.05)
@@ -196,7 +196,7 @@ def test_a_healthy_ring_advances_and_the_fleet_shows_it(hub: HubProcess, fleet: 
     assert sum((line["told"] or {}).get("report", {}).get("release") == release for line in lines) == 40
 
 
-def test_a_bad_ring_is_halted(hub: HubProcess, fleet: list[Member]) -> None:
+def test_a_bad_ring_is_taken_back(hub: HubProcess, fleet: list[Member]) -> None:
     release = begin(hub, 12, "50%", "100%", terms=Terms())  # whose first hour is not over
     for member in fleet[:30]:
         assert hub.report(member.sign(fates={release: "reverted"}))[0] == 200
@@ -253,7 +253,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(hub: HubProcess, fleet: list
     lines = [json.loads(line) for line in tianti("fleet", "devices", "--json", "--db", str(hub.db)).splitlines()]
     kept = {line["device"]["id"]: line["told"]["report"]["number"] for line in lines if line["told"]}
     assert all(kept[device] >= number for device, number in acknowledged.items())
-    assert hub.publisher.plan() == before
+    assert hub.publisher.plan().at >= before.at
     release = begin(hub, 14, "50%", "100%")
     for member in fleet[:40]:
         assert hub.report(member.sign(fates={release: "activated"}))[0] == 200

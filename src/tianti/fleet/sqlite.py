@@ -48,7 +48,9 @@ CREATE TABLE beside (
     kept INTEGER, agreeing INTEGER, audited INTEGER, differing INTEGER, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
 CREATE TABLE orders (product TEXT, channel TEXT, release TEXT, at INTEGER, PRIMARY KEY (product, channel));
-CREATE TABLE judged (product TEXT, channel TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel));
+CREATE TABLE judged (
+    product TEXT, channel TEXT, release TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel, release)
+);
 """
 _ABOVE = (Tier.EDGE, Tier.CLOUD)
 
@@ -223,10 +225,10 @@ class SqliteLedger:
 
     def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""
-        rows = [(each.product, each.channel, msgspec.json.encode(each)) for each in judged]
+        rows = [(each.product, each.channel, each.release, msgspec.json.encode(each)) for each in judged]
         with self._changing():
             self._db.execute("DELETE FROM judged")
-            self._db.executemany("INSERT INTO judged VALUES (?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO judged VALUES (?, ?, ?, ?)", rows)
 
     def judged(self) -> tuple[Judged, ...]:
         """How they stood when the guard last looked."""

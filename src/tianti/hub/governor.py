@@ -1,4 +1,4 @@
-"""Looks after what is published: signatures are renewed, rollouts take their steps or are halted.
+"""Looks after what is published: signatures are renewed, rollouts take their steps, or are halted and taken back.
 
 Not here: the decision (`fleet.advance`), signing (`press`). Invariants: all that it remembers is in the repository and
 the ledger, so that one that was killed goes on where it was; what fails is logged and tried again at the next look.
@@ -18,7 +18,7 @@ from tianti.release import Repository
 from tianti.release.lint import lint_repository
 from tianti.release.offers import Standing, read_rollout, read_rollouts
 from tianti.release.repository import Signers
-from tianti.release.rollouts import halt, promote, refresh
+from tianti.release.rollouts import halt, previous, promote, refresh, rollback
 
 RENEW_S = 3_600
 _WARN_S = 14 * 86_400
@@ -70,6 +70,7 @@ class Governor:
                 judged.append(msgspec.structs.replace(known, judged_s=now_s))  # why it was halted is worth keeping
             else:
                 judged.append(self._govern(repository, standing, now_s))
+            judged += [each for each in before.values() if _taken_back(each, rollout)]
         self._ledger.keep_judged(judged)
 
     def _warn(self, warnings: list[str]) -> None:
@@ -84,9 +85,8 @@ class Governor:
     def _govern(self, repository: Repository, standing: Standing, now_s: int) -> Judged:
         """What fails concerns this rollout alone."""
         if standing.plan is None:
-            return _judged(
-                standing, None, Verdict("hold", "it has no plan: whoever publishes says how it spreads"), now_s
-            )
+            why = "devices were taken back to it" if standing.rollout.force else "no plan says how it spreads"
+            return _judged(standing, None, Verdict("hold", why), now_s)
         plan = None
         try:
             plan = msgspec.convert(standing.plan, Plan)
@@ -121,7 +121,7 @@ class Governor:
             if read_rollout(found, *line) != standing:
                 raise UsageError("expected the rollout that was judged, got another: somebody published meanwhile")
             if verdict.step == "halt":
-                return halt(found, *line, signers, now_s)
+                return _take_back(found, standing.rollout, signers, now_s)
             return promote(found, *line, signers, now_s, ppm=step.ppm, shadow=step.shadow, plan=said)
 
         if verdict.step == "hold":
@@ -130,6 +130,21 @@ class Governor:
         level = logging.WARNING if verdict.step == "halt" else logging.INFO
         name = f"{' '.join(line)} {standing.rollout.release[:12]}"
         _log.log(level, "%s: %s at step %d, since %s", name, verdict.step, plan.at, verdict.reason)
+
+
+def _take_back(found: Repository, rollout: Rollout, signers: Signers, now_s: int) -> Repository:
+    """Where a shadow only ran beside, or nothing is there to go back to, nobody else goes to it."""
+    line = rollout.product, rollout.channel
+    if rollout.shadow or previous(found, rollout) is None:
+        return halt(found, *line, signers, now_s)
+    return rollback(found, *line, signers, now_s)
+
+
+def _taken_back(judged: Judged, rollout: Rollout) -> bool:
+    """Whether this is the release from which the rollout took devices back: why is worth keeping."""
+    line = rollout.product, rollout.channel
+    same_line = (judged.product, judged.channel) == line
+    return rollout.force and judged.halted and same_line and judged.release != rollout.release
 
 
 def _judged(standing: Standing, plan: Plan | None, verdict: Verdict, now_s: int) -> Judged:

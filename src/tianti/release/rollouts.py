@@ -148,7 +148,7 @@ def rollback(
             `rollout` are too few.
     """
     standing = _standing(repository, product, channel)
-    offer = find_offer(repository, product, release) if release else _previous(repository, standing.rollout)
+    offer = find_offer(repository, product, release) if release else previous(repository, standing.rollout)
     if offer is None:
         raise UsageError(f"{product} {channel}: expected a release to go back to, got none in force; name one")
     rollout = msgspec.structs.replace(
@@ -190,7 +190,7 @@ def revoke(
             continue
         if rollout.release in usable:
             after = _say(after, rollout, plan, signers, now_s)
-        elif _previous(after, rollout) is not None:
+        elif previous(after, rollout) is not None:
             after = rollback(after, product, rollout.channel, signers, now_s)
     return after
 
@@ -237,7 +237,8 @@ def _standing(repository: Repository, product: str, channel: str) -> Standing:
     return standing
 
 
-def _previous(repository: Repository, rollout: Rollout) -> Offer | None:
+def previous(repository: Repository, rollout: Rollout) -> Offer | None:
+    """What a rollback of this rollout goes to; None: nothing is in force."""
     known = {offer.release: offer for offer in _usable(repository, rollout.product)}
     return None if rollout.previous in (None, rollout.release) else known.get(rollout.previous)
 
