@@ -13,7 +13,7 @@ from tests.tiny_release import make_release
 from tests.update.published import Published
 from tianti.cli.main import run_cli
 from tianti.device import load
-from tianti.errors import RunError
+from tianti.errors import PackageError
 from tianti.spec import Tier
 from tianti.update.updates import Updates
 
@@ -74,7 +74,7 @@ def test_a_failed_self_test_ends_with_1_and_serves_nothing(
     tianti: Tianti, device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(release: Path, tier: Tier) -> None:
-        raise RunError("no such instruction")
+        raise PackageError("no such instruction")
 
     monkeypatch.setattr(Updates.__init__, "__kwdefaults__", {**Updates.__init__.__kwdefaults__, "test": fails})
     code, out, err = tianti("update", device)

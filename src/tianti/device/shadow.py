@@ -21,7 +21,7 @@ class Shadow:
     """Runs a node of its own, which leads nowhere, in one thread until it is closed."""
 
     def __init__(self, node: Node) -> None:
-        self.release = node.release
+        self.release, self.scored = node.release, 0
         self._node = node
         self._texts: Queue[tuple[str, str, bool] | None] = Queue(_WAITING)
         self._lock, self._counts, self._ending = threading.Lock(), Beside(), False
@@ -62,6 +62,7 @@ class Shadow:
         node, began_s = self._node, self._node.clock()
         terms = node.entry_terms(_DEADLINE_MS, began_s)
         kept = node.keep(node.answer(text), terms, began_s, enters=False)
+        self.scored += 1
         same = kept is not None and kept.label == label
         with self._lock:
             had = self._counts
