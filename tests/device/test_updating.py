@@ -374,6 +374,31 @@ def test_a_disk_that_takes_no_writes_leaves_a_device_that_serves(
     assert len([record for record in caplog.records if "make it writable" in record.message]) < 5
 
 
+def test_what_the_last_good_one_does_says_nothing_of_a_trial_that_waits_for_the_disk(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    updates = Updates(world.folder)
+    updates.lead()
+    world.repository.roll(world.new)
+    updates.activate(updates.check().ready or "")
+    updates.close()
+
+    def full(disk: Disk, path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "write", full)
+        with load(world.folder) as ladder:
+            assert serves(ladder, world.old)
+            ladder.predict_many(["song"] * ANSWERS)
+            time.sleep(0.3)
+            patch.undo()
+            monkeypatch.setattr(Updates, "wait_s", lambda self, first=False: 0.05)
+            wait_for(lambda: serves(ladder, world.new))
+            assert world.state() == (world.new, True)
+
+
 def _beside(updater: updating.Updating, release: str) -> object:
     return updater._updates.totals.beside[release]
 

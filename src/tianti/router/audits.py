@@ -2,8 +2,8 @@
 
 Not here: what follows (`Control.report`).
 Invariants: nobody waits for an audit; whether there is one is decided before anything is known of the request, so that
-audits speak for all requests; while IN_FLIGHT are under way, or requests need half of what a way up can take, none is
-begun; one that the cloud did not answer says nothing.
+audits speak for all requests; while IN_FLIGHT are under way none is begun; one that the cloud did not answer says
+nothing.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 4
 _PATIENCE_S = 5.0
-_MOST_USE = 0.5
 
 
 class Auditor:
@@ -32,9 +31,8 @@ class Auditor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def coin(self) -> bool:
-        """Is the next request audited? Not where many audits or requests are under way: whatever its answer will be."""
-        room = len(self._tasks) < IN_FLIGHT and all(upstream.use < _MOST_USE for upstream in self.node.upstreams)
-        return room and self.node.control.coin()
+        """Is the next request audited? Not where many audits are under way: whatever its answer will be."""
+        return len(self._tasks) < IN_FLIGHT and self.node.control.coin()
 
     def can(self, prediction: Prediction) -> bool:
         """Is there something to compare, and somebody to ask? So that what would come to nothing is not set going."""
