@@ -79,14 +79,6 @@ def test_what_a_revoked_device_said_counts_no_more(ledger: SqliteLedger) -> None
     assert [met.fate for met in ledger.fates(LINE, NEW, 0)] == ["activated"]
 
 
-def test_an_order_is_for_one_step_of_one_release(ledger: SqliteLedger) -> None:
-    ledger.promote(LINE, NEW, 0)
-    assert ledger.promoted(LINE, NEW, 0)
-    assert not ledger.promoted(LINE, NEW, 1)
-    assert not ledger.promoted(LINE, OLD, 0)
-    assert not ledger.promoted(("demo", "beta"), NEW, 0)
-
-
 def test_the_fleet_in_numbers(ledger: SqliteLedger) -> None:
     members = join_many(ledger, 4)
     for member in members[:3]:

@@ -140,9 +140,10 @@ def test_a_small_fleet_goes_by_dwell_and_promote(hub: Hub) -> None:
     hub.tell(members[:5], {release: "activated"})
     action, why = hub.look(10_000)
     assert (action, "an operator promotes" in why) == ("hold", True)
-    hub.ledger.promote(LINE, release, 0)
-    assert hub.look()[0] == "advance"
-    assert hub.publisher.plan().done
+    hub.publisher.promote()
+    assert hub.look(1) == ("hold", "it has taken its last step")
+    hub.tell(members[5:], {release: "reverted"})
+    assert hub.look(1)[0] == "halt"  # what a person promoted is guarded as well
 
 
 def test_a_hub_that_was_killed_goes_on_where_it_was(hub: Hub) -> None:

@@ -115,14 +115,6 @@ class Ledger(Protocol):
         """By source, what a release in a shadow ring has scored."""
         ...
 
-    def promote(self, line: Line, release: str, at: int) -> None:
-        """An operator says that a rollout goes on from this step."""
-        ...
-
-    def promoted(self, line: Line, release: str, at: int) -> bool:
-        """Whether one said so."""
-        ...
-
     def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""
         ...

@@ -47,7 +47,6 @@ CREATE TABLE beside (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, source TEXT NOT NULL, texts INTEGER,
     kept INTEGER, agreeing INTEGER, audited INTEGER, harmful INTEGER, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
-CREATE TABLE orders (product TEXT, channel TEXT, release TEXT, at INTEGER, PRIMARY KEY (product, channel));
 CREATE TABLE judged (
     product TEXT, channel TEXT, release TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel, release)
 );
@@ -211,17 +210,6 @@ class SqliteLedger:
         with self._reading():
             rows = self._rows(query, *line, release)
         return {source: _beside(found) for source, *found in rows}
-
-    def promote(self, line: Line, release: str, at: int) -> None:
-        """An operator says that a rollout goes on from this step."""
-        with self._changing():
-            self._db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)", (*line, release, at))
-
-    def promoted(self, line: Line, release: str, at: int) -> bool:
-        """Whether one said so."""
-        query = "SELECT 1 FROM orders WHERE product = ? AND channel = ? AND release = ? AND at = ?"
-        with self._reading():
-            return bool(self._rows(query, *line, release, at))
 
     def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""

@@ -110,7 +110,6 @@ class Governor:
             fates=ledger.fates(line, release, plan.since_s),
             beside=ledger.beside(line, release) if shadow else {},
             bound=self._press.bound(repository, rollout.product, release) if shadow else None,
-            promoted=ledger.promoted(line, release, plan.at),
         )
 
     def _obey(self, standing: Standing, plan: Plan, verdict: Verdict, now_s: int) -> None:
