@@ -10,7 +10,7 @@ from tests.fleet.members import LINE, Member, join_many
 from tests.release.publisher import CHANNEL, PRODUCT, make_shipment
 from tianti.fleet import Plan, SqliteLedger, Terms, Told, next_step, parse_steps
 from tianti.hub.governor import Governor
-from tianti.hub.press import ONLINE, Press
+from tianti.hub.press import Press
 from tianti.package import Shipment
 from tianti.release import (
     Blob,
@@ -27,7 +27,7 @@ from tianti.release import (
     start_rollout,
     to_bytes,
 )
-from tianti.release.repository import Signers
+from tianti.release.repository import ONLINE, Signers
 
 PASSPHRASE = "six words that nobody else knows"
 TERMS = Terms(dwell_s=600)
