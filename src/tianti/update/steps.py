@@ -182,7 +182,7 @@ class Steps:
 
     def _fated(self, release: str, fate: Fate, why: str) -> None:
         level = logging.WARNING if fate in ("failed", "reverted") else logging.INFO
-        _log.log(level, "release %s is %s: %s", release[:12], fate, why)
+        _log.log(level, "release %s: %s, as %s", release[:12], fate, why)
         self.totals.fated(release, fate)
         self.keep_totals()
 
