@@ -1,13 +1,14 @@
 """`tianti keys` and `tianti release` as their user runs them, on real releases; python-tuf's client reads them."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 pytest.importorskip("tuf", reason="the development group is not installed")
 
@@ -17,6 +18,7 @@ from tests.tiny_release import WORDS, make_release
 from tianti.cli.main import tianti_command
 from tianti.errors import GateError, IntegrityError, StoreError, UsageError
 from tianti.package import Release, read_release, write_release
+from tianti.spec import Tier
 
 PASSPHRASE = "correct horse battery"
 Run = Callable[..., str]
@@ -42,6 +44,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
     invoke("keys", "init", "keys", "--repository", "repo")
     yield invoke
+
+
+def invoked(*words: str) -> Result:
+    """As `run` of `sign`, with what is said to a person."""
+    words = ("release", *words[1:], "-R", "repo", "-K", "keys")
+    return CliRunner().invoke(tianti_command, words, catch_exceptions=False)
 
 
 def said(text: str) -> dict[str, Any]:
@@ -161,7 +169,6 @@ def test_a_release_that_does_not_do_what_it_says_is_stopped(run: Run, tmp_path: 
 def rebound(release: Release, golden: bytes, manifest: dict[str, Any]) -> Release:
     """The release with another golden.jsonl, all hashes right."""
     from tianti.package import bind
-    from tianti.spec import Tier
     from tianti.store import canonical_json, sha256_bytes
 
     manifest["files"]["golden.jsonl"] = {"sha256": sha256_bytes(golden), "size_bytes": len(golden)}
@@ -191,11 +198,16 @@ def test_copies_follow_and_a_stick_is_filled(
     assert "[HALTED]" in run("release", "show", "-R", "repo")
 
 
-def test_a_wrong_clock_signs_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_signs_nothing(run: Run, releases: list[Release], monkeypatch: pytest.MonkeyPatch) -> None:
+    run("sign", "publish", releases[0].folder)
     before = Path("repo/metadata/timestamp.json").read_bytes()
     monkeypatch.setattr("tianti.cli.signing.time.time", lambda: NOW_S - 86_400)
-    with pytest.raises(UsageError, match="set the clock"):
+    with pytest.raises(StoreError, match="set the clock"):
         run("sign", "refresh")
+    # ahead, what it signs would be the least time that devices believe from then on
+    monkeypatch.setattr("tianti.cli.signing.time.time", lambda: NOW_S + 400 * 86_400)
+    with pytest.raises(StoreError, match=r"root has expired at .* or the clock is ahead"):
+        run("sign", "revoke", "tiny", "latest")
     assert Path("repo/metadata/timestamp.json").read_bytes() == before
 
 
@@ -235,6 +247,109 @@ def test_keys_may_lie_apart_and_an_online_machine_needs_three(
     with pytest.raises(UsageError, match="beside the keys, got none"):
         run("release", "refresh", "-R", "repo", "-K", "keys")
     run("release", "publish", releases[1].folder, *steer, "-K", "keys")
+
+
+@pytest.mark.parametrize("role", ["rollout", "timestamp", "models", "targets"])
+def test_a_key_that_was_stolen_signs_no_more_and_devices_follow_the_new_one(
+    run: Run, releases: list[Release], role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.release import publisher
+
+    run("sign", "publish", releases[0].folder)
+    run("sign", "rollout", "tiny", "latest")
+    monkeypatch.setattr(publisher, "PRODUCT", "tiny")
+    early = Client(tmp_path / "repo", tmp_path / "early", Path("keys/root.json").read_bytes())
+    assert early.see()["release"] == releases[0].id
+    made = said(run("keys", "rotate", role, "--into", "new", "-R", "repo", "-K", "keys", "--json"))["keys"]
+    assert made == sorted(path.name for path in Path("keys").glob(f"{role}*.pem"))
+    with pytest.raises(UsageError, match=r"has keys already"):
+        run("keys", "rotate", role, "--into", "new", "-R", "repo", "-K", "keys")
+    signing = {"models": ("publish", releases[1].folder), "targets": ("revoke", "tiny", "latest")}
+    words = (*signing.get(role, ("halt", "tiny")), "-R", "repo", "-K", "keys")
+    with pytest.raises(UsageError, match=f"{role}: expected 1 signatures by its keys, got 0"):
+        run("release", *words)
+    run("release", *words, "-K", "new")
+    assert early.see()["release"] == releases[0].id
+    assert Path("new/root.json").read_bytes() == Path("keys/root.json").read_bytes()  # the first one trusted
+
+
+def test_roots_that_were_stolen_name_no_keys_any_more(run: Run, tmp_path: Path) -> None:
+    run("keys", "rotate", "root", "--into", "new", "-R", "repo", "-K", "keys")
+    theft = ("keys", "rotate", "rollout", "timestamp", "-R", "repo", "-K", "keys")
+    with pytest.raises(UsageError, match="root: expected 2 signatures by its keys, got 0"):
+        run(*theft, "--into", "mine")
+    run(*theft, "--into", "ours", "-K", "new")
+
+
+def test_all_keys_of_a_hub_are_replaced_at_once(run: Run, releases: list[Release]) -> None:
+    roles = ("rollout", "snapshot", "timestamp")
+    run("sign", "publish", releases[0].folder)
+    run("keys", "rotate", *roles, "--into", "new", "-R", "repo", "-K", "keys")
+    run("release", "rollout", "tiny", "latest", "-R", "repo", "-K", "new")
+    assert Path("repo/metadata/2.root.json").is_file()
+    assert not Path("repo/metadata/3.root.json").exists()
+    for role in roles:
+        Path(f"keys/{role}.pem").rename(f"keys/{role}.old")
+    with pytest.raises(UsageError, match="expected 1 signatures"):
+        run("keys", "rotate", "rollout", "--into", "again", "-R", "repo", "-K", "keys")
+    run("keys", "rotate", "rollout", "--into", "third", "-R", "repo", "-K", "keys", "-K", "new")
+
+
+def test_a_step_in_devices_reaches_as_many_of_those_that_the_hub_knows(run: Run, releases: list[Release]) -> None:
+    from tests.fleet.members import Member
+    from tianti.fleet import SqliteLedger, invite
+    from tianti.package import Facts, decide, decode_rollout
+    from tianti.store import canonical_json
+
+    ledger = SqliteLedger(Path("hub.sqlite"))
+    token, invitation = invite(Tier.DEVICE, "tiny", "stable", 0, uses=30)
+    ledger.add_invitation(invitation)
+    asked = [Member().ask(token, tags=("kiosk",) if number < 9 else ()) for number in range(20)]
+    ids = [ledger.enroll(each, 1).id for each in asked]
+    ledger.revoke(ids[8], 2)
+    run("sign", "publish", releases[0].folder)
+    steps = ("--steps", "3 devices", "--steps", "100%", "--tag", "kiosk")
+    begun = invoked("sign", "rollout", "tiny", "latest", *steps, "--db", "hub.sqlite")
+    assert "of 8 devices that are enrolled, the steps reach 3, 8" in begun.stderr
+    run("sign", "promote", "tiny")
+    shown = said(run("release", "show", "-R", "repo", "--json"))["rollouts"][0]["rollout"]
+    rollout = decode_rollout(canonical_json(shown))
+    facts = [Facts(device_id=each, runtime="9", abi="x", tags=frozenset(["kiosk"])) for each in ids[:8]]
+    assert sum(decide(rollout, each, None, 10**10).release is not None for each in facts) == 3
+
+
+def test_who_starts_a_rollout_is_told_that_a_step_may_reach_nobody(run: Run, releases: list[Release]) -> None:
+    run("sign", "publish", releases[0].folder)
+    few = invoked("sign", "rollout", "tiny", "latest", "--steps", "1 device", "--steps", "100%", "--enrolled", "20")
+    assert "a step of 1 of 20 devices is drawn by their names: none with a chance of 35.8%" in few.stderr
+    many = invoked("sign", "rollout", "tiny", "latest", "--steps", "6 devices", "--steps", "100%", "--enrolled", "20")
+    assert "chance" not in many.stderr
+
+
+def test_a_hub_that_publishes_all_the_time_disturbs_nobody(run: Run, releases: list[Release]) -> None:
+    from tianti.hub.press import Press
+    from tianti.release import refresh
+
+    run("sign", "publish", releases[0].folder)
+    run("sign", "rollout", "tiny", "latest")
+    press, done = Press(Path("repo"), Path("keys"), PASSPHRASE), threading.Event()
+    failed: list[Exception] = []
+
+    def renew() -> None:
+        while not done.is_set():
+            try:
+                press.change(NOW_S, lambda found, signers: refresh(found, signers, NOW_S))
+            except Exception as error:
+                failed.append(error)
+
+    hub = threading.Thread(target=renew)
+    hub.start()
+    for _ in range(5):
+        run("sign", "halt", "tiny")
+        run("sign", "rollout", "tiny", "latest")
+    done.set()
+    hub.join()
+    assert failed == []
 
 
 def test_an_isolated_repository_keeps_its_profile(run: Run) -> None:

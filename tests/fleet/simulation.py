@@ -168,7 +168,9 @@ def roll_out(
     for now_s in np.arange(WINDOW_S, hours * 3600, WINDOW_S):
         devices.run(statement, now_s)
         if how == "hold":
-            step = _look(devices.told - before, devices, plan, now_s, operator(now_s))
+            step = _look(devices.told - before, devices, plan, now_s)
+            if step == "hold" and now_s - plan.since_s >= plan.terms.dwell_s and operator(now_s):
+                step = "advance"  # as `tianti release promote` takes it
             if step == "advance" and plan.done:
                 how, at_s = "done", now_s
             elif step == "advance":
@@ -182,9 +184,9 @@ def roll_out(
     return Ended(how, at_s, plan.at, ring, int(devices.exposed.sum()), int(devices.new.sum()), now_s)
 
 
-def _look(told: Rows, devices: Devices, plan: Plan, now_s: float, promoted: bool) -> str:
+def _look(told: Rows, devices: Devices, plan: Plan, now_s: float) -> str:
     if plan.at < 0:
         return "advance"
     counts = {str(source): Count(*map(int, told[:, source])) for source in np.flatnonzero(told[2])}
     inside = int((devices.places < plan.step.ppm).sum())
-    return judge(counts, devices=inside, since_s=plan.since_s, now_s=now_s, promoted=promoted, terms=plan.terms).step
+    return judge(counts, devices=inside, since_s=plan.since_s, now_s=now_s, terms=plan.terms).step

@@ -58,10 +58,6 @@ def test_a_node_that_fell_silent_is_not_waited_for() -> None:
     assert decide(plan_at(-1), now_s=900 + 3_600, nodes=lags).step == "advance"
 
 
-def test_an_operator_need_not_wait_for_a_node_that_cannot() -> None:
-    assert decide(plan_at(-1), nodes=[node("e1", (), 999)], promoted=True).step == "advance"
-
-
 def test_a_healthy_ring_advances_and_a_bad_one_is_halted() -> None:
     assert decide(plan_at(0), fates=fates(2_016, 0)).step == "advance"
     assert decide(plan_at(0), fates=fates(1_792, 224)).step == "halt"
@@ -84,8 +80,6 @@ def test_devices_on_trial_speak_against_a_halt() -> None:
 def test_a_small_fleet_goes_by_dwell_and_promote() -> None:
     few = {"devices": 300, "fates": fates(32, 0)}
     assert "an operator promotes" in decide(plan_at(0), **few).reason
-    assert decide(plan_at(0), **few, promoted=True).step == "advance"
-    assert decide(plan_at(0), now_s=50, **few, promoted=True).step == "hold"
 
 
 def test_only_the_devices_that_a_step_adds_can_tell_something_new() -> None:
@@ -98,7 +92,6 @@ def test_a_rollout_that_is_halted_or_done_stays() -> None:
     assert decide(plan_at(0), halted=True, fates=fates(2_016, 0)) == Verdict("hold", "it is halted")
     assert decide(plan_at(2), fates=fates(2_016, 0)) == Verdict("hold", "it has taken its last step")
     assert decide(plan_at(2), fates=fates(1_792, 224)).step == "halt"
-    assert decide(plan_at(2), promoted=True).step == "hold"
 
 
 SHADOW = (Step(10_000, shadow=True), *STEPS)
@@ -122,12 +115,10 @@ def test_a_shadow_ring_is_halted_where_audits_contradict_the_certificate() -> No
 def test_a_shadow_that_answers_otherwise_takes_an_operator() -> None:
     other = {"bound": 0.01, "beside": audits(agreeing=2_000)}
     assert decide(plan_at(0, SHADOW), **other).reason == "2000 of 4000 answers are as they were: an operator promotes"
-    assert decide(plan_at(0, SHADOW), **other, promoted=True).step == "advance"
 
 
 def test_without_a_certificate_a_shadow_takes_an_operator() -> None:
     assert "an operator promotes" in decide(plan_at(0, SHADOW), beside=audits()).reason
-    assert decide(plan_at(0, SHADOW), beside=audits(), promoted=True).step == "advance"
 
 
 def test_a_whole_healthy_rollout_in_virtual_time() -> None:

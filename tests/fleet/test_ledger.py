@@ -79,18 +79,22 @@ def test_what_a_revoked_device_said_counts_no_more(ledger: SqliteLedger) -> None
     assert [met.fate for met in ledger.fates(LINE, NEW, 0)] == ["activated"]
 
 
-def test_an_order_is_for_one_step_of_one_release(ledger: SqliteLedger) -> None:
-    ledger.promote(LINE, NEW, 0)
-    assert ledger.promoted(LINE, NEW, 0)
-    assert not ledger.promoted(LINE, NEW, 1)
-    assert not ledger.promoted(LINE, OLD, 0)
-    assert not ledger.promoted(("demo", "beta"), NEW, 0)
+def test_a_device_fills_no_disk_with_releases_that_it_makes_up(ledger: SqliteLedger) -> None:
+    (liar,) = join_many(ledger, 1)
+    for turn in range(3):
+        made_up = {f"{turn}{at:063}": "failed" for at in range(50)}
+        liar.tell(ledger, fates=made_up, beside={release: Beside(texts=1) for release in made_up})
+    assert len(ledger.fleet(0).fates) == 50
+    assert ledger.fates(LINE, f"0{0:063}", 0) == []
+    assert ledger.beside(LINE, f"0{0:063}") == {}
 
 
 def test_the_fleet_in_numbers(ledger: SqliteLedger) -> None:
     members = join_many(ledger, 4)
     for member in members[:3]:
         member.tell(ledger, 50, release=OLD, fates={NEW: "failed"})
+    (edge,) = join_many(ledger, 1, Tier.EDGE)
+    edge.tell(ledger, 40, release=OLD, fates={NEW: "activated"})
     ledger.revoke(members[0].id, 60)
     judged = Judged(
         product="demo", channel="stable", release=NEW, counter=2, at=0, steps=2, ppm=5, shadow=False,
@@ -98,8 +102,8 @@ def test_the_fleet_in_numbers(ledger: SqliteLedger) -> None:
     )  # fmt: skip
     ledger.keep_judged([judged])
     fleet = ledger.fleet(since_s=50)
-    assert fleet.devices == {"demo/stable/device": {"enrolled": 3, "revoked": 1, "heard": 2}}
-    assert fleet.releases == {f"demo/stable/{OLD}": 2}
+    assert fleet.devices["demo/stable/device"] == {"enrolled": 3, "revoked": 1, "heard": 2}
+    assert fleet.releases == {f"demo/stable/{OLD}": {"device": 2, "edge": 1}}
     assert fleet.fates == {f"demo/stable/{NEW}": {"failed": 2}}
     assert fleet.rollouts == (judged,)
     assert ledger.fleet(since_s=51).devices["demo/stable/device"]["heard"] == 0

@@ -8,9 +8,9 @@ import msgspec
 
 from tests.fleet.members import LINE, Member, join_many
 from tests.release.publisher import CHANNEL, PRODUCT, make_shipment
-from tianti.fleet import Plan, SqliteLedger, Terms, Told, parse_steps
+from tianti.fleet import Plan, SqliteLedger, Terms, Told, next_step, parse_steps
 from tianti.hub.governor import Governor
-from tianti.hub.press import ONLINE, Press
+from tianti.hub.press import Press
 from tianti.package import Shipment
 from tianti.release import (
     Blob,
@@ -19,6 +19,7 @@ from tianti.release import (
     create,
     load_signers,
     make_keys,
+    promote,
     publish,
     read_repository,
     read_rollout,
@@ -26,7 +27,7 @@ from tianti.release import (
     start_rollout,
     to_bytes,
 )
-from tianti.release.repository import Signers
+from tianti.release.repository import ONLINE, Signers
 
 PASSPHRASE = "six words that nobody else knows"
 TERMS = Terms(dwell_s=600)
@@ -49,6 +50,15 @@ class Publisher:
             shutil.copy(base / "keys" / f"{role}.pem", self.online)
         (self.online / "root.json").write_bytes(self.root)
 
+    @property
+    def steering(self) -> tuple[str, ...]:
+        """What `tianti release` needs to be told on the hub's machine."""
+        (self.online / "passphrase").write_text(PASSPHRASE)
+        paths = (self.folder, self.online, self.online / "passphrase")
+        return tuple(
+            f"--{name}={path}" for name, path in zip(("repository", "keys", "passphrase-file"), paths, strict=True)
+        )
+
     def read(self) -> Repository:
         return read_repository(self.folder, self.root)
 
@@ -69,6 +79,11 @@ class Publisher:
         self.change(
             lambda found: start_rollout(found, product, release, self.signers, self.now_s, channel=CHANNEL, plan=plan)
         )
+
+    def promote(self) -> None:
+        plan = next_step(self.plan(), self.now_s)
+        said = {"ppm": plan.step.ppm, "shadow": plan.step.shadow, "plan": msgspec.to_builtins(plan)}
+        self.change(lambda found: promote(found, *LINE, self.signers, self.now_s, **said))
 
     def plan(self) -> Plan:
         standing = read_rollout(self.read(), *LINE)

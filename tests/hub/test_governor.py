@@ -1,5 +1,6 @@
 """The hub's governor over a real repository and ledger, in virtual time."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ from tests.tiny_release import make_release
 from tianti.errors import IntegrityError, StoreError, UsageError
 from tianti.fleet import Terms
 from tianti.hub.governor import RENEW_S
-from tianti.hub.press import Press, issued
+from tianti.hub.press import Press
 from tianti.package import Beside, ship
-from tianti.release import halt, read_rollout, rollback, start_rollout, to_bytes, whole_blobs
+from tianti.release import halt, issued_s, read_rollout, rollback, start_rollout, to_bytes, whole_blobs
 from tianti.spec import Tier
 
 QUICK = Terms(dwell_s=600, enough=20, p0=0.05, p1=0.5, beta=0.1, alpha=1e-3)
@@ -45,9 +46,9 @@ def test_the_timestamp_is_renewed_every_hour_and_not_before(hub: Hub) -> None:
     hub.look(1)
     before = hub.publisher.read()
     hub.look(RENEW_S - 2)
-    assert issued(hub.publisher.read()) == issued(before)
+    assert issued_s(hub.publisher.read()) == issued_s(before)
     hub.look(2)
-    assert issued(hub.publisher.read()) == hub.now_s
+    assert issued_s(hub.publisher.read()) == hub.now_s
 
 
 def test_what_the_hub_signs_never_expires_while_it_runs(hub: Hub) -> None:
@@ -140,9 +141,10 @@ def test_a_small_fleet_goes_by_dwell_and_promote(hub: Hub) -> None:
     hub.tell(members[:5], {release: "activated"})
     action, why = hub.look(10_000)
     assert (action, "an operator promotes" in why) == ("hold", True)
-    hub.ledger.promote(LINE, release, 0)
-    assert hub.look()[0] == "advance"
-    assert hub.publisher.plan().done
+    hub.publisher.promote()
+    assert hub.look(1) == ("hold", "it has taken its last step")
+    hub.tell(members[5:], {release: "reverted"})
+    assert hub.look(1)[0] == "halt"  # what a person promoted is guarded as well
 
 
 def test_a_hub_that_was_killed_goes_on_where_it_was(hub: Hub) -> None:
@@ -252,6 +254,29 @@ def test_a_hub_without_its_keys_or_with_another_root_does_not_start(hub: Hub, tm
     other.ledger.close()
     with pytest.raises(IntegrityError):
         Press(folder, online, PASSPHRASE)
+
+
+def test_a_hub_is_ready_once_it_has_looked(hub: Hub, tmp_path: Path) -> None:
+    from tianti.hub import HubSettings
+    from tianti.hub.site import HubSite
+    from tianti.serving.http import Call
+
+    publisher = hub.publisher
+    settings = HubSettings(
+        repository=publisher.folder, keys=publisher.online, passphrase=PASSPHRASE, ledger=tmp_path / "other.sqlite"
+    )
+    site = HubSite(settings, None, lambda: hub.now_s)
+
+    async def ask() -> list[int]:
+        before = await site.ready(Call({}, {}, b""))
+        looking = asyncio.create_task(site.governor.run(0.01))
+        while site.governor.well is None:
+            await asyncio.sleep(0.01)
+        looking.cancel()
+        return [before.status, (await site.ready(Call({}, {}, b""))).status]
+
+    assert asyncio.run(ask()) == [503, 200]
+    site.ledger.close()
 
 
 def test_a_plan_travels_whole(hub: Hub) -> None:

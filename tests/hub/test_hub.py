@@ -211,7 +211,7 @@ def test_a_small_fleet_goes_by_dwell_and_promote(hub: HubProcess, fleet: list[Me
     release = begin(hub, 13, "5 devices", "100%", terms=Terms(dwell_s=1))
     assert hub.report(fleet[0].sign(fates={release: "activated"}))[0] == 200
     seen(hub, lambda each: "an operator promotes" in each["reason"])
-    tianti("fleet", "promote", LINE[0], "--db", str(hub.db))
+    tianti("release", "promote", LINE[0], *hub.publisher.steering)
     seen(hub, lambda each: each["at"] == 1)
 
 

@@ -29,7 +29,6 @@ from tianti.release import (
     read_shipment,
     refresh,
     renew,
-    rotate_root,
     seal,
     serving,
     start_rollout,
@@ -37,6 +36,7 @@ from tianti.release import (
     upload,
     worse,
 )
+from tianti.release.edits import rotate_root
 from tianti.release.reading import blob_place, patch_place
 from tianti.release.upload import FolderPlace, copy_to, in_order
 from tianti.spec import Tier
@@ -185,12 +185,19 @@ def test_a_copy_cut_off_anywhere_shows_the_old_or_the_new(tmp_path: Path, releas
             self.left -= 1
             super().write(path, source)
 
+        def replace(self, path: str, content: bytes) -> None:
+            if self.left == 0:
+                raise OSError("the network is gone")
+            self.left -= 1
+            super().replace(path, content)
+
+    stamp = (folder / "metadata/timestamp.json").read_bytes()
     left, seen = 8, []  # writes of blobs come before; each of metadata is tried
     while True:
         copy = tmp_path / f"copy{left}"
         shutil.copytree(tmp_path / "before", copy)
         try:
-            copy_to(folder, Cut(copy, left), in_order(folder), quiet)
+            copy_to(folder, Cut(copy, left), in_order(folder), stamp, quiet)
         except StoreError:
             seen.append(client_of_tiny(copy, tmp_path / f"device{left}", repository))
             upload(folder, str(copy), quiet)
@@ -243,6 +250,30 @@ def test_an_object_store_gets_every_file(tmp_path: Path, releases: list[Release]
             assert store.cat_file(f"/bucket/updates/{name}") == content
     with pytest.raises(UsageError, match="Protocol not known"):
         upload(tmp_path / "repo", "moon://bucket", quiet)
+
+
+@pytest.mark.parametrize("way", ["copy", "stick"])
+def test_what_a_hub_publishes_while_files_are_copied_spoils_no_copy(
+    tmp_path: Path, releases: list[Release], way: str
+) -> None:
+    folder, copy = tmp_path / "repo", tmp_path / "copy"
+    repository, _ = offer(folder, create(SIGNERS, NOW_S), releases[0])
+    repository = roll(folder, repository, releases[0].id)
+    renewed = []
+
+    def meanwhile(done: int, total: int, note: str) -> None:
+        if not renewed:
+            renewed.append(seal(renew(repository, "rollout", SIGNERS, NOW_S), SIGNERS, NOW_S))
+            publish(folder, renewed[0])
+
+    if way == "copy":
+        upload(folder, str(copy), meanwhile)
+    else:
+        export_media(folder, repository, copy, NOW_S, meanwhile)
+    assert client_of_tiny(copy, tmp_path / "device", repository) == releases[0].id
+    assert read_repository(copy, to_bytes(repository.root)).timestamp == repository.timestamp
+    upload(folder, str(copy), quiet)
+    assert read_repository(copy, to_bytes(repository.root)).timestamp == renewed[0].timestamp
 
 
 def test_a_stick_holds_what_rollouts_name_and_no_more(tmp_path: Path, releases: list[Release]) -> None:

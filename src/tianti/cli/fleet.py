@@ -1,4 +1,4 @@
-"""`tianti fleet`: show a fleet, invite devices, revoke them, promote rollouts; on the hub's machine, in its ledger.
+"""`tianti fleet`: show a fleet, invite devices, revoke them; on the hub's machine, in its ledger.
 
 Not here: the ledger (`fleet`). Invariant: a token is printed once, alone on standard output.
 """
@@ -15,7 +15,7 @@ import click
 from tianti.spec import TIERS, Tier
 
 if TYPE_CHECKING:
-    from tianti.fleet import Judged, SqliteLedger
+    from tianti.fleet import SqliteLedger
 
 _DB_OPTION = click.option(
     "--db",
@@ -118,34 +118,6 @@ def revoke_command(device: str, db: Path) -> None:
     with _ledger(db) as ledger:
         revoked = ledger.revoke(device, int(time.time()))
     click.echo(f"{revoked.tier} {revoked.id} is revoked; a hub that runs refuses it from now on")
-
-
-@fleet_group.command("promote")
-@click.argument("product")
-@_CHANNEL_OPTION
-@_DB_OPTION
-def promote_command(product: str, channel: str, db: Path) -> None:
-    """Let the rollout of PRODUCT go on from its step, where too few devices report for the hub to tell by itself.
-
-    It is obeyed at the hub's next look, once the step has lasted its time, unless the numbers say halt.
-    """
-    with _ledger(db) as ledger:
-        standing = _find(ledger.judged(), product, channel)
-        ledger.promote((product, channel), standing.release, standing.at)
-    click.echo(f"{product} {channel} {standing.release[:12]} goes on from step {standing.at + 1} of {standing.steps}")
-
-
-def _find(rollouts: "tuple[Judged, ...]", product: str, channel: str) -> "Judged":
-    from tianti.errors import UsageError
-
-    for each in rollouts:
-        if (each.product, each.channel) == (product, channel):
-            if each.halted or each.at >= each.steps - 1:
-                what = "a halted one" if each.halted else "one without a step to go"
-                raise UsageError(f"expected a rollout under way, got {what}; start one: tianti release rollout")
-            return each
-    known = ", ".join(f"{each.product} {each.channel}" for each in rollouts) or "none"
-    raise UsageError(f"expected a rollout that the hub guards, got {product} {channel}; it guards: {known}")
 
 
 def _when(at_s: int) -> str:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from tianti.fleet import Fleet
 from tianti.package import Fate
+from tianti.spec import Tier
 
 _ID = 12
 FATES: tuple[Fate, ...] = get_args(Fate)
@@ -30,11 +31,15 @@ def _rollouts(fleet: Fleet) -> Table:
 
 
 def _releases(fleet: Fleet) -> Table:
-    table = _table("releases", "product", "channel", "release", "run it", *FATES)
+    table = _table(
+        "releases and who runs them; what devices met", "product", "channel", "release", "devices", "nodes", *FATES
+    )
     for key in sorted({*fleet.releases, *fleet.fates}):
         product, channel, release = key.split("/")
         met = fleet.fates.get(key, {})
-        counts = (fleet.releases.get(key, 0), *(met.get(fate, 0) for fate in FATES))
+        run = fleet.releases.get(key, {})
+        devices, nodes = run.get(Tier.DEVICE, 0), sum(count for tier, count in run.items() if tier is not Tier.DEVICE)
+        counts = (devices, nodes, *(met.get(fate, 0) for fate in FATES))
         table.add_row(product, channel, release[:_ID], *map(str, counts))
     return table
 

@@ -1,6 +1,6 @@
-"""`tianti keys init`: the keys of a repository of releases, and the repository itself, empty.
+"""`tianti keys init`: the keys of a repository of releases, and the repository itself, empty; `tianti keys rotate`.
 
-Not here: making them (`release.keys`).
+Not here: making keys (`release.keys`), what is signed (`release.edits`).
 """
 
 import json
@@ -9,7 +9,15 @@ from pathlib import Path
 
 import click
 
-from tianti.cli.signing import FOLDER, JSON_OPTION, PASSPHRASE_OPTION, REPOSITORY_OPTION, read_passphrase
+from tianti.cli.signing import (
+    FOLDER,
+    JSON_OPTION,
+    PASSPHRASE_OPTION,
+    REPOSITORY_OPTION,
+    Desk,
+    change_options,
+    read_passphrase,
+)
 
 _OFFLINE, _ONLINE = ("root", "targets", "models"), ("rollout", "snapshot", "timestamp")
 
@@ -55,6 +63,30 @@ def init_command(keys: Path, folder: Path, profile: str, passphrase_file: Path |
     click.echo(f"{keys / 'root.json'} is what devices trust; {folder} is the empty repository")
     click.echo(f"keep away from networks: {_names(files, _OFFLINE)}")
     click.echo(f"needed where rollouts are steered, with root.json: {_names(files, _ONLINE)}")
+
+
+@keys_group.command("rotate")
+@click.argument("roles", nargs=-1, required=True, type=click.Choice([*_OFFLINE, *_ONLINE]))
+@click.option("--into", type=FOLDER, required=True, help="Where the new keys go: a folder without keys of ROLES.")
+@change_options
+def rotate_command(roles: tuple[str, ...], into: Path, desk: Desk, as_json: bool) -> None:
+    """Give ROLES new keys, after old ones were stolen or lost; devices believe the old ones no more.
+
+    It takes two keys of root for root, targets, snapshot and timestamp, the key of targets for models and rollout, and
+    those of snapshot and timestamp. Old keys of ROLES sign beside the new ones where they are at hand.
+    """
+    from tianti.release import rotate
+    from tianti.store import write_atomic
+
+    new = desk.make_keys(into, roles)
+    keys = {role: [signer.public_key for signer in new[role]] for role in roles}
+    write_atomic(into / "root.json", desk.root)
+    written = desk.publish(lambda found: rotate(found, keys, desk.signers, desk.now_s))
+    names = sorted(path.name for path in into.glob("*.pem"))
+    if as_json:
+        click.echo(json.dumps({"keys": names, "into": str(into), "written": written}))
+        return
+    click.echo(f"{', '.join(names)} in {into}: put them where the old ones are and delete those; restart the hub then")
 
 
 def _names(files: dict[str, list[Path]], roles: tuple[str, ...]) -> str:

@@ -68,9 +68,8 @@ def publish_command(
         shipment = lay_release(
             desk.folder, desk.repository, found, progress, patches=patches, min_runtime=min_runtime, abi=abi
         )
-    desk.read()
     forced = force if problems else None
-    written = desk.publish(add_shipment(desk.repository, shipment, desk.signers, desk.now_s, forced), [shipment])
+    written = desk.publish(lambda found: add_shipment(found, shipment, desk.signers, desk.now_s, forced), [shipment])
     result = {
         **_about_shipment(shipment, _before(desk.folder, desk.repository, shipment)),
         "forced": forced,
@@ -153,7 +152,7 @@ def refresh_command(desk: Desk, as_json: bool) -> None:
     """
     from tianti.release import refresh
 
-    written = desk.publish(refresh(desk.repository, desk.signers, desk.now_s))
+    written = desk.publish(lambda found: refresh(found, desk.signers, desk.now_s))
     click.echo(json.dumps({"written": written}) if as_json else "\n".join(written))
 
 
@@ -197,7 +196,8 @@ def export_command(
         made = export_media(folder, repository, media, int(time.time()), progress, products=products, tiers=wanted)
     until = datetime.fromtimestamp(made.valid_until_s, UTC)
     if as_json:
-        click.echo(json.dumps({**made.copied._asdict(), **made._asdict(), "copied": None} | {"media": str(media)}))
+        about = {"media": str(media), "releases": made.releases, "valid_until_s": made.valid_until_s}
+        click.echo(json.dumps({**made.copied._asdict(), **about}))
         return
     click.echo(
         f"{media}: {made.copied.files} files, {made.copied.size_bytes / 1e6:.1f} MB; {len(made.releases)} releases"

@@ -5,11 +5,14 @@ Not here: the steps (`release.rollouts`), who takes them by himself (`hub`).
 
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from tianti.cli.reach import FILE, places_of, reached
 from tianti.cli.signing import Desk, change_options
 from tianti.errors import UsageError
 from tianti.spec import percent
@@ -34,7 +37,8 @@ _MILLION = 1_000_000
     show_default=True,
     help="How many devices, step by step: 5%, `5 devices`, `shadow 5%`; repeatable.",
 )
-@click.option("--enrolled", type=click.IntRange(min=1), help="How many devices there are, for steps in devices.")
+@click.option("--db", type=FILE, help="The hub's ledger: a step of 5 devices then reaches 5 of those enrolled.")
+@click.option("--enrolled", type=click.IntRange(min=1), help="Without it: how many devices there are, so about 5.")
 @click.option("--tag", "tags", multiple=True, help="Only devices that have this tag; repeatable: all of them.")
 @click.option("--region", "regions", multiple=True, help="Only devices in this region; repeatable: one of them.")
 @click.option("--dwell", default="1h", show_default=True, help="How long a step lasts at least: 30m, 1h, 2d.")
@@ -45,6 +49,7 @@ def rollout_command(
     release: str,
     channel: str,
     steps: tuple[str, ...],
+    db: Path | None,
     enrolled: int | None,
     tags: tuple[str, ...],
     regions: tuple[str, ...],
@@ -59,21 +64,22 @@ def rollout_command(
     """
     from tianti.fleet import Plan, Terms, parse_steps
     from tianti.package import Match
-    from tianti.release import start_rollout
+    from tianti.release import find_offer, start_rollout
 
-    plan = Plan(steps=parse_steps(steps, enrolled), terms=Terms(dwell_s=_seconds(dwell, "--dwell")))
-    after = start_rollout(
-        desk.repository,
-        product,
-        release,
-        desk.signers,
-        desk.now_s,
-        channel=channel,
-        match=Match(tags=tags, regions=regions),
-        plan=msgspec.to_builtins(plan),
-        poll_s=None if poll is None else _seconds(poll, "--poll"),
-    )
-    _publish(desk, after, product, channel, as_json)
+    match, places = Match(tags=tags, regions=regions), list[int]()
+    if db is not None:
+        release = find_offer(desk.repository, product, release).release
+        places = places_of(db, (product, channel), match, release)
+    plan = Plan(steps=parse_steps(steps, enrolled, places), terms=Terms(dwell_s=_seconds(dwell, "--dwell")))
+    poll_s = None if poll is None else _seconds(poll, "--poll")
+
+    def step(found: "Repository") -> "Repository":
+        said = {"channel": channel, "match": match, "plan": msgspec.to_builtins(plan), "poll_s": poll_s}
+        return start_rollout(found, product, release, desk.signers, desk.now_s, **said)
+
+    _publish(desk, step, product, channel, as_json)
+    for line in reached(plan.steps, enrolled, places):
+        click.echo(line, err=True)
 
 
 @click.command("promote")
@@ -86,22 +92,17 @@ def promote_command(product: str, channel: str, now: bool, desk: Desk, as_json: 
     from tianti.fleet import next_step
     from tianti.release import promote
 
-    plan = _plan(desk, product, channel)
-    left_s = plan.since_s + plan.terms.dwell_s - desk.now_s
-    if plan.at >= 0 and left_s > 0 and not now:
-        raise UsageError(f"expected a step of {plan.terms.dwell_s} s, {left_s} s are left; wait, or say --now")
-    following = next_step(plan, desk.now_s)
-    after = promote(
-        desk.repository,
-        product,
-        channel,
-        desk.signers,
-        desk.now_s,
-        ppm=following.step.ppm,
-        shadow=following.step.shadow,
-        plan=msgspec.to_builtins(following),
-    )
-    _publish(desk, after, product, channel, as_json)
+    def step(found: "Repository") -> "Repository":
+        plan = _plan(found, product, channel)
+        left_s = plan.since_s + plan.terms.dwell_s - desk.now_s
+        if plan.at >= 0 and left_s > 0 and not now:
+            raise UsageError(f"expected a step of {plan.terms.dwell_s} s, {left_s} s are left; wait, or say --now")
+        plan = next_step(plan, desk.now_s)
+        said = msgspec.to_builtins(plan)
+        ppm, shadow = plan.step.ppm, plan.step.shadow
+        return promote(found, product, channel, desk.signers, desk.now_s, ppm=ppm, shadow=shadow, plan=said)
+
+    _publish(desk, step, product, channel, as_json)
 
 
 @click.command("halt")
@@ -112,7 +113,10 @@ def halt_command(product: str, channel: str, desk: Desk, as_json: bool) -> None:
     """Let nobody else go to the release of PRODUCT's rollout. To go on, start the rollout again."""
     from tianti.release import halt
 
-    _publish(desk, halt(desk.repository, product, channel, desk.signers, desk.now_s), product, channel, as_json)
+    def step(found: "Repository") -> "Repository":
+        return halt(found, product, channel, desk.signers, desk.now_s)
+
+    _publish(desk, step, product, channel, as_json)
 
 
 @click.command("rollback")
@@ -124,8 +128,10 @@ def rollback_command(product: str, channel: str, release: str | None, desk: Desk
     """Take all of PRODUCT's devices back to the release before, at once."""
     from tianti.release import rollback
 
-    after = rollback(desk.repository, product, channel, desk.signers, desk.now_s, release=release)
-    _publish(desk, after, product, channel, as_json)
+    def step(found: "Repository") -> "Repository":
+        return rollback(found, product, channel, desk.signers, desk.now_s, release=release)
+
+    _publish(desk, step, product, channel, as_json)
 
 
 @click.command("revoke")
@@ -140,8 +146,10 @@ def revoke_command(product: str, release: str, and_older: bool, desk: Desk, as_j
     """
     from tianti.release import floor_of, read_rollouts, revoke, revoked
 
-    after = revoke(desk.repository, product, release, desk.signers, desk.now_s, and_older=and_older)
-    written = desk.publish(after)
+    def step(found: "Repository") -> "Repository":
+        return revoke(found, product, release, desk.signers, desk.now_s, and_older=and_older)
+
+    written = desk.publish(step)
     standings = [each for each in read_rollouts(desk.repository) if each.rollout.product == product]
     if as_json:
         gone, floor = sorted(revoked(desk.repository)), floor_of(desk.repository, product)
@@ -172,20 +180,20 @@ def in_words(standing: "Standing") -> str:
     return f"{name} {reach}{steps}{back}{marks}"
 
 
-def _plan(desk: Desk, product: str, channel: str) -> "Plan":
+def _plan(repository: "Repository", product: str, channel: str) -> "Plan":
     from tianti.fleet import Plan
     from tianti.release import read_rollout
 
-    standing = read_rollout(desk.repository, product, channel)
+    standing = read_rollout(repository, product, channel)
     if standing is None or standing.plan is None:
         raise UsageError(f"{product} {channel}: expected a rollout with a step to go, got none; start one")
     return msgspec.convert(standing.plan, Plan)
 
 
-def _publish(desk: Desk, after: "Repository", product: str, channel: str, as_json: bool) -> None:
+def _publish(desk: Desk, step: "Callable[[Repository], Repository]", product: str, channel: str, as_json: bool) -> None:
     from tianti.release import read_rollout
 
-    written = desk.publish(after)
+    written = desk.publish(step)
     standing = read_rollout(desk.repository, product, channel)
     if standing is not None:
         click.echo(json.dumps({**about(standing), "written": written}) if as_json else in_words(standing))

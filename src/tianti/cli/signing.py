@@ -7,7 +7,7 @@ never from an argument, which other users of the machine can read; results go to
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -18,6 +18,8 @@ import click
 from tianti.errors import TiantiError, UsageError
 
 if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
     from tianti.package import Shipment
     from tianti.release import Progress, Repository, Signers
 
@@ -57,35 +59,40 @@ class Desk:
     """A repository as it was read, and what is needed to say the next thing."""
 
     def __init__(self, folder: Path, keys: tuple[Path, ...], passphrase: str, to: tuple[str, ...], quiet: bool) -> None:
-        from tianti.release import issued_s, load_signers
+        from tianti.release import load_signers, read_repository
 
         roots = [found for each in keys if (found := each / "root.json").is_file()]
         if not roots:
             named = ", ".join(map(str, keys))
             raise UsageError(f"expected root.json beside the keys, got none in {named}; copy it from where it was made")
-        self.folder, self.to, self.quiet = folder, to, quiet
-        self._root = roots[0].read_bytes()
-        self.read()
+        self.folder, self.to, self.quiet, self._passphrase = folder, to, quiet, passphrase
+        self.root = roots[0].read_bytes()
+        self.repository = read_repository(folder, self.root)
         self.signers: Signers = {}
         for each in keys:
-            more = load_signers(each, passphrase)
-            self.signers = {role: [*self.signers.get(role, ()), *more[role]] for role in more}
+            self._add(load_signers(each, passphrase))
         self.now_s = int(time.time())
-        if (ahead_s := issued_s(self.repository) - self.now_s) > _SKEW_S:
-            raise UsageError(f"expected a clock after the timestamp's, got one {ahead_s} s before it; set the clock")
 
-    def read(self) -> None:
-        """Read the repository again: long work lies between, in which others may have published."""
-        from tianti.release import read_repository
+    def make_keys(self, folder: Path, roles: "Collection[str]") -> "Mapping[str, Sequence[Signer]]":
+        """New keys, under the passphrase of the others; they sign beside those from now on."""
+        from tianti.release import load_signers, make_keys
 
-        self.repository = read_repository(self.folder, self._root)
+        make_keys(folder, self._passphrase, roles)
+        new = load_signers(folder, self._passphrase)
+        self._add(new)
+        return new
 
-    def publish(self, repository: "Repository", shipments: "Iterable[Shipment]" = ()) -> list[str]:
-        """Seal and write the next repository, copy it where copies are, and name the files that were written."""
-        from tianti.release import lint_repository, publish, seal
+    def _add(self, more: "Mapping[str, Sequence[Signer]]") -> None:
+        self.signers = {role: [*self.signers.get(role, ()), *more[role]] for role in more}
 
-        self.repository = seal(repository, self.signers, self.now_s)
-        written = publish(self.folder, self.repository, shipments)
+    def publish(self, step: "Callable[[Repository], Repository]", shipments: "Iterable[Shipment]" = ()) -> list[str]:
+        """Write what `step` makes of what is there then, copy it where copies are; names the files that were written.
+
+        A hub may have published since the repository was read, and cannot while this does.
+        """
+        from tianti.release import lint_repository, publish_next
+
+        self.repository, written = publish_next(self.folder, self.root, self.signers, self.now_s, step, shipments)
         for where in self.to:
             with showing(f"to {where}", self.quiet) as progress:
                 _upload(self.folder, where, progress)
@@ -94,7 +101,7 @@ class Desk:
         return written
 
 
-_SOON_S, _SKEW_S = 3_600, 300
+_SOON_S = 3_600
 
 
 def _upload(folder: Path, where: str, progress: "Progress") -> None:

@@ -3,7 +3,7 @@
 from tianti.fleet.advance import Known, decide_step
 from tianti.fleet.counts import count_fates, source_of
 from tianti.fleet.devices import Device, Invitation, admit, believe, device_id, invite, trusted
-from tianti.fleet.guard import Action, Count, Terms, Verdict, judge, merge
+from tianti.fleet.guard import Action, Count, Terms, Verdict, judge
 from tianti.fleet.ledger import Fleet, Judged, Ledger, Met, Told
 from tianti.fleet.plan import Plan, Step, next_step, parse_steps
 from tianti.fleet.sqlite import SqliteLedger
@@ -31,7 +31,6 @@ __all__ = [
     "device_id",
     "invite",
     "judge",
-    "merge",
     "next_step",
     "parse_steps",
     "source_of",

@@ -27,8 +27,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a rollout.
 
     `devices`: how many are enrolled; `fates`, of those that met the release since the step began; `beside` by
-    source; `bound`: the share of audits that may differ from the cloud, by the certificate, None: it does not
-    say; `promoted`: an operator says so.
+    source; `bound`: the share of audits that may differ from the cloud, by the certificate, None: it does not say.
     """
 
     release: str
@@ -39,7 +38,6 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     fates: Sequence[Met] = ()
     beside: Mapping[str, Beside] = {}
     bound: float | None = None
-    promoted: bool = False
 
 
 def decide_step(known: Known, now_s: int) -> Verdict:
@@ -58,8 +56,6 @@ def decide_step(known: Known, now_s: int) -> Verdict:
 def _upward(known: Known, now_s: int) -> Verdict:
     heard = [told for told in known.nodes if told.received_s > now_s - HEARD_S]
     lack = sorted(told.report.device for told in heard if known.release not in told.report.holds)
-    if known.promoted:
-        return Verdict("advance", "an operator promoted it")
     if lack:
         return Verdict("hold", f"{len(lack)} of {len(heard)} nodes above do not hold it yet, such as {lack[0]}")
     return Verdict("advance", f"all {len(heard)} nodes above hold it")
@@ -70,8 +66,7 @@ def _judge_ring(known: Known, now_s: int) -> Verdict:
 
     def judged(counts: Mapping[str, Count]) -> Verdict:
         devices = round(known.devices * _new_ppm(plan) / MILLION)
-        since_s, promoted = plan.since_s, known.promoted
-        return judge(counts, devices=devices, since_s=since_s, now_s=now_s, promoted=promoted, terms=plan.terms)
+        return judge(counts, devices=devices, since_s=plan.since_s, now_s=now_s, terms=plan.terms)
 
     by_source = count_fates((met.source, met.fate, met.devices) for met in known.fates)
     if len(by_source) < SOURCES:
@@ -89,26 +84,22 @@ def _new_ppm(plan: Plan) -> int:
 
 
 def _judge_shadow(known: Known, now_s: int) -> Verdict:
-    plan, counts = known.plan, count_audits(known.beside)
     seen = total(known.beside.values())
-    terms = _shadow_terms(plan.terms, known.bound)
+    terms = _shadow_terms(known.plan.terms, known.bound)
     if terms is None:
-        counts, terms = {"": Count()}, plan.terms
-        if not known.promoted:
-            return Verdict("hold", "its certificate says nothing to judge audits by: an operator promotes")
+        return Verdict("hold", "its certificate says nothing to judge audits by: an operator promotes")
     verdict = judge(
-        counts,
+        count_audits(known.beside),
         devices=max(seen.audited, terms.smallest),
-        since_s=plan.since_s,
+        since_s=known.plan.since_s,
         now_s=now_s,
-        promoted=known.promoted,
         terms=terms,
     )
     if verdict.step == "halt":
         return Verdict(
             "halt", f"{seen.differing} of {seen.audited} audited answers would differ from the cloud: {verdict.reason}"
         )
-    if verdict.step == "advance" and not known.promoted:
+    if verdict.step == "advance":
         if seen.texts < terms.enough:
             return Verdict("hold", f"expected {terms.enough} texts, got {seen.texts}")
         if seen.agreeing < AGREES * seen.kept:

@@ -89,30 +89,15 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
 
 
-def merge(known: Mapping[str, Count], arrived: Mapping[str, Count]) -> dict[str, Count]:
-    """The reports known after more arrived: late, repeated and reordered ones change nothing."""
-    merged = dict(known)
-    for source, count in arrived.items():
-        old = merged.get(source, Count())
-        merged[source] = Count(
-            max(old.activated, count.activated), max(old.failed, count.failed), max(old.began, count.began)
-        )
-    return merged
-
-
 def judge(
     reports: Mapping[str, Count],
     *,
     devices: int,
     since_s: float,
     now_s: float,
-    promoted: bool = False,
     terms: Terms | None = None,
 ) -> Verdict:
-    """Whether a ring of so many `devices`, begun at `since_s`, advances, holds or halts.
-
-    `promoted`: an operator says to go on; it is obeyed once the ring has dwelled and unless the numbers say halt.
-    """
+    """Whether a ring of so many `devices`, begun at `since_s`, advances, holds or halts."""
     terms = terms or Terms()
     through = [(count.activated, min(count.failed, count.activated)) for count in reports.values()]
     begun = [
@@ -124,8 +109,6 @@ def judge(
             return Verdict("halt", f"failures are closer to {against.p1:.3%} than to {terms.p0:.3%}")
     if (left := terms.dwell_s - (now_s - since_s)) > 0:
         return Verdict("hold", f"{left:.0f} s of {terms.dwell_s} s are left")
-    if promoted:
-        return Verdict("advance", "an operator promoted it")
     if devices < terms.smallest:
         return Verdict(
             "hold", f"{devices} devices are too few to tell, {terms.smallest} would do: an operator promotes"

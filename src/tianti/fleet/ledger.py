@@ -11,6 +11,7 @@ import msgspec
 from tianti.fleet.devices import Device, Invitation
 from tianti.fleet.guard import Action
 from tianti.package import Beside, Enrolment, Fate, Report
+from tianti.spec import Tier
 
 Line = tuple[str, str]
 """A product and a channel."""
@@ -55,11 +56,12 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """A fleet in numbers.
 
     `devices` by product, channel and tier: enrolled, revoked, and heard of within the time asked for; `releases` by
-    product, channel and release: who runs it; `fates` of releases by product, channel, release and fate.
+    product, channel and release: how many of each tier run it; `fates` of releases on devices of the lowest tier, by
+    product, channel, release and fate.
     """
 
     devices: dict[str, dict[str, int]]
-    releases: dict[str, int]
+    releases: dict[str, dict[Tier, int]]
     fates: dict[str, dict[Fate, int]]
     rollouts: tuple[Judged, ...]
 
@@ -113,14 +115,6 @@ class Ledger(Protocol):
 
     def beside(self, line: Line, release: str) -> Mapping[str, Beside]:
         """By source, what a release in a shadow ring has scored."""
-        ...
-
-    def promote(self, line: Line, release: str, at: int) -> None:
-        """An operator says that a rollout goes on from this step."""
-        ...
-
-    def promoted(self, line: Line, release: str, at: int) -> bool:
-        """Whether one said so."""
         ...
 
     def keep_judged(self, judged: Iterable[Judged]) -> None:

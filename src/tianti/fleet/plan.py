@@ -55,22 +55,23 @@ def next_step(plan: Plan, now_s: int) -> Plan:
     return msgspec.structs.replace(plan, at=plan.at + 1, since_s=now_s)
 
 
-def parse_steps(words: Sequence[str], enrolled: int | None = None) -> tuple[Step, ...]:
+def parse_steps(words: Sequence[str], enrolled: int | None = None, places: Sequence[int] = ()) -> tuple[Step, ...]:
     """Steps such as `5 devices`, `5%`, `0.2%`; a leading `shadow` (`shadow 5%`) makes one of a shadow ring.
 
-    A count becomes a share of the `enrolled` devices.
+    A count becomes a share: the one that reaches as many of these `places` of devices, or else, of so many `enrolled`,
+    the one that is expected to.
 
     Raises:
         UsageError: it is not a step, the shares fall, or a count comes where the number of devices is not known.
     """
-    steps = tuple(_parse(word, enrolled) for word in words)
+    steps = tuple(_parse(word, enrolled, sorted(places)) for word in words)
     serving = [step.ppm for step in steps if not step.shadow]
     if not serving or serving != sorted(serving) or 0 in serving:
         raise UsageError(f"expected rising shares, such as 1% 10% 100%, got {' '.join(words)!r}; order them")
     return steps
 
 
-def _parse(word: str, enrolled: int | None) -> Step:
+def _parse(word: str, enrolled: int | None, places: Sequence[int]) -> Step:
     found = re.fullmatch(r"(shadow +)?([0-9.]+) *(%|devices?)", word.strip())
     try:
         number = float(found[2]) if found else math.nan
@@ -80,8 +81,12 @@ def _parse(word: str, enrolled: int | None) -> Step:
         raise UsageError(f"expected a step such as 5%, `5 devices` or `shadow 1%`, got {word!r}; write it so")
     if found[3] == "%":
         ppm = round(number * MILLION / 100)
+    elif places:
+        ppm = places[min(math.ceil(number), len(places)) - 1] + 1
     elif enrolled:
         ppm = math.ceil(number * MILLION / enrolled)
     else:
-        raise UsageError(f"expected a share, since nobody knows how many devices there are, got {word!r}; give a %")
+        raise UsageError(
+            f"expected a share, since nobody knows how many devices there are, got {word!r}; give a %, or count them"
+        )
     return Step(min(ppm, MILLION), shadow=found[1] is not None)

@@ -1,7 +1,8 @@
 """The ledger in one SQLite file.
 
 Not here: what is kept (`ledger`). Invariants: what a method has returned from outlasts a power cut (WAL, synchronous
-FULL); of each device the report with the greatest number counts; a fate's time is that of its last change.
+FULL); of each device the report with the greatest number counts, and
+nothing of those before it; a fate's time is that of its last change.
 """
 
 import sqlite3
@@ -36,18 +37,17 @@ CREATE TABLE reports (
     received_s INTEGER NOT NULL, runs TEXT, record BLOB NOT NULL
 );
 CREATE INDEX reporting ON reports (product, channel, tier, received_s);
-CREATE INDEX running ON reports (product, channel, runs);
+CREATE INDEX running ON reports (product, channel, runs, tier);
 CREATE TABLE fates (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, tier TEXT NOT NULL, fate TEXT NOT NULL,
     source TEXT NOT NULL, part TEXT NOT NULL, since_s INTEGER NOT NULL, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
 CREATE INDEX fresh ON fates (product, channel, release, tier, since_s, source, part, fate);
-CREATE INDEX met ON fates (product, channel, release, fate);
+CREATE INDEX met ON fates (tier, product, channel, release, fate);
 CREATE TABLE beside (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, source TEXT NOT NULL, texts INTEGER,
     kept INTEGER, agreeing INTEGER, audited INTEGER, differing INTEGER, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
-CREATE TABLE orders (product TEXT, channel TEXT, release TEXT, at INTEGER, PRIMARY KEY (product, channel));
 CREATE TABLE judged (
     product TEXT, channel TEXT, release TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel, release)
 );
@@ -164,6 +164,10 @@ class SqliteLedger:
         )
         if not replaced.rowcount:
             return
+        for table, named in (("fates", said.fates), ("beside", said.beside)):  # or a device could fill the disk
+            kept = msgspec.json.encode(list(named)).decode()
+            gone = f"DELETE FROM {table} WHERE device = ? AND release NOT IN (SELECT value FROM json_each(?))"  # noqa: S608
+            self._db.execute(gone, (said.device, kept))
         self._db.executemany(
             "INSERT INTO fates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, release) DO UPDATE SET"
             " since_s = CASE WHEN fate = excluded.fate THEN since_s ELSE excluded.since_s END,"
@@ -212,17 +216,6 @@ class SqliteLedger:
             rows = self._rows(query, *line, release)
         return {source: _beside(found) for source, *found in rows}
 
-    def promote(self, line: Line, release: str, at: int) -> None:
-        """An operator says that a rollout goes on from this step."""
-        with self._changing():
-            self._db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)", (*line, release, at))
-
-    def promoted(self, line: Line, release: str, at: int) -> bool:
-        """Whether one said so."""
-        query = "SELECT 1 FROM orders WHERE product = ? AND channel = ? AND release = ? AND at = ?"
-        with self._reading():
-            return bool(self._rows(query, *line, release, at))
-
     def keep_judged(self, judged: Iterable[Judged]) -> None:
         """How all rollouts stand now."""
         rows = [(each.product, each.channel, each.release, msgspec.json.encode(each)) for each in judged]
@@ -241,8 +234,11 @@ class SqliteLedger:
         with self._reading():
             enrolled = self._rows("SELECT product, channel, tier, COUNT(*), SUM(revoked) FROM devices GROUP BY 1, 2, 3")
             heard = self._counted("product, channel, tier", "reports", "received_s >= ?", since_s)
-            runs = self._counted("product, channel, runs", "reports", "runs IS NOT NULL")
-            met = self._counted("product, channel, release, fate", "fates", "TRUE")
+            runs = self._counted("product, channel, runs, tier", "reports", "runs IS NOT NULL")
+            met = self._counted("product, channel, release, fate", "fates", "tier = ?", Tier.DEVICE)
+        releases: dict[str, dict[Tier, int]] = {}
+        for (*key, tier), count in runs.items():
+            releases.setdefault("/".join(key), {})[Tier(tier)] = count
         fates: dict[str, dict[Fate, int]] = {}
         for (*key, fate), count in met.items():
             fates.setdefault("/".join(key), {})[fate] = count  # type: ignore[index]
@@ -251,7 +247,7 @@ class SqliteLedger:
                 "/".join(key): {"enrolled": count - gone, "revoked": gone, "heard": heard.get(tuple(key), 0)}
                 for *key, count, gone in enrolled
             },
-            releases={"/".join(key): count for key, count in runs.items()},
+            releases=releases,
             fates=fates,
             rollouts=self.judged(),
         )

@@ -12,12 +12,12 @@ import msgspec
 
 from tianti.errors import TiantiError, UsageError
 from tianti.fleet import Judged, Known, Ledger, Plan, Verdict, decide_step, next_step
-from tianti.hub.press import Press, issued
+from tianti.hub.press import Press
 from tianti.package import Rollout
 from tianti.release import Repository
 from tianti.release.lint import lint_repository
 from tianti.release.offers import Standing, read_rollout, read_rollouts
-from tianti.release.repository import Signers
+from tianti.release.repository import Signers, issued_s
 from tianti.release.rollouts import halt, previous, promote, refresh, rollback
 
 RENEW_S = 3_600
@@ -31,7 +31,7 @@ class Governor:
     def __init__(self, press: Press, ledger: Ledger, clock: Callable[[], float]) -> None:
         self._press, self._ledger, self._clock = press, ledger, clock
         self.warnings: list[str] = []
-        self.well = True
+        self.well: bool | None = None  # it has not looked yet
 
     async def run(self, every_s: float) -> None:
         """Look for ever."""
@@ -46,7 +46,7 @@ class Governor:
             await asyncio.sleep(every_s)
 
     def _fail(self, message: str, *values: object, exc_info: bool = False) -> None:
-        if self.well:
+        if self.well is not False:
             _log.error(message, *values, exc_info=exc_info)
         self.well = False
 
@@ -58,7 +58,7 @@ class Governor:
         """
         now_s = int(self._clock())
         repository = self._press.read()
-        if now_s - issued(repository) >= RENEW_S:
+        if now_s - issued_s(repository) >= RENEW_S:
             self._press.change(now_s, lambda found, signers: refresh(found, signers, now_s))
         self._warn(lint_repository(repository, now_s, _WARN_S))
         before = {(each.product, each.channel, each.release): each for each in self._ledger.judged()}
@@ -110,7 +110,6 @@ class Governor:
             fates=ledger.fates(line, release, plan.since_s),
             beside=ledger.beside(line, release) if shadow else {},
             bound=self._press.bound(repository, rollout.product, release) if shadow else None,
-            promoted=ledger.promoted(line, release, plan.at),
         )
 
     def _obey(self, standing: Standing, plan: Plan, verdict: Verdict, now_s: int) -> None:

@@ -8,24 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tianti.certificate import audit_bound
-from tianti.errors import StoreError, UsageError
+from tianti.errors import UsageError
 from tianti.release import (
     Repository,
     find_offer,
     load_signers,
-    publish,
+    publish_next,
     read_record,
     read_repository,
-    seal,
     to_bytes,
 )
 from tianti.release.reading import read_file
-from tianti.release.repository import Signers
+from tianti.release.repository import ONLINE, Signers
 from tianti.router import choose_point
-
-ONLINE = ("rollout", "snapshot", "timestamp")
-OFFLINE = ("root", "targets", "models")
-_SKEW_S = 300
 
 
 class Press:
@@ -62,15 +57,14 @@ class Press:
         return repository
 
     def change(self, now_s: int, change: Callable[[Repository, Signers], Repository]) -> None:
-        """Publish what `change` makes of what is there.
+        """Publish what `change` makes of what is there; nobody else publishes between.
 
         Raises:
-            UsageError: it cannot be said, or somebody published meanwhile.
+            UsageError: it cannot be said.
             StoreError: the folder cannot be written, or the clock is wrong.
         """
-        before = self.read()
-        _check_clock(before, now_s)
-        publish(self._folder, seal(change(before, self._signers), self._signers, now_s))
+        signers = self._signers
+        publish_next(self._folder, self._trusted, signers, now_s, lambda found: change(found, signers))
 
     def bound(self, repository: Repository, product: str, release: str) -> float | None:
         """The share of audits that may differ from the cloud, by the release's certificate; None: it does not say.
@@ -84,22 +78,3 @@ class Press:
             point = choose_point(record.certificate)  # of devices that do not choose
             self._bounds[release] = None if point is None else audit_bound(record.certificate, point)
         return self._bounds[release]
-
-
-def _check_clock(repository: Repository, now_s: int) -> None:
-    """A time that is signed is the least that devices believe from then on: one far ahead would end their updates."""
-    if (issued_s := issued(repository)) > now_s + _SKEW_S:
-        raise StoreError(f"the clock says {now_s}, but the timestamp was signed at {issued_s}; set the clock")
-    for role in OFFLINE:
-        expires = getattr(repository, role).signed.expires
-        if expires.timestamp() <= now_s:
-            raise StoreError(
-                f"{role} has expired at {expires:%Y-%m-%d %H:%M} UTC, or the clock is ahead: nothing is signed; "
-                f"set the clock, or renew {role} with its key (`tianti release refresh`)"
-            )
-
-
-def issued(repository: Repository) -> int:
-    """When the timestamp was signed."""
-    custom = repository.timestamp.signed.unrecognized_fields.get("custom", {})
-    return int(custom.get("issued", 0))

@@ -108,7 +108,7 @@ class HubSite:
 
     async def show_metrics(self, _call: Call) -> Reply:
         """Numbers for Prometheus."""
-        shown = render(self._tally, await self._fleet(), self.governor.warnings, self.governor.well)
+        shown = render(self._tally, await self._fleet(), self.governor.warnings, bool(self.governor.well))
         return Reply(shown, media_type=_TEXT)
 
     async def _fleet(self) -> Fleet:

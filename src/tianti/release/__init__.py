@@ -1,7 +1,7 @@
 """The publish side of updates: keys, the signed repository as a value, and its folder of static files."""
 
-from tianti.release.edits import add_shipment, rotate_delegated, rotate_root, set_floors, set_rollout
-from tianti.release.folder import Blob, publish, whole_blobs
+from tianti.release.edits import add_shipment, rotate, set_floors, set_rollout
+from tianti.release.folder import Blob, publish, publish_next, whole_blobs
 from tianti.release.gates import worse
 from tianti.release.keys import load_signer, load_signers, make_keys
 from tianti.release.lint import lint_repository, lint_rollout
@@ -10,7 +10,7 @@ from tianti.release.offers import Offer, Standing, find_offer, floor_of, offers,
 from tianti.release.publishing import PATCHES, Progress, download_bytes, lay_release, read_record
 from tianti.release.reading import read_blob, read_repository, read_shipment
 from tianti.release.repository import PROFILES, Repository, Signers, create, issued_s, renew, seal, to_bytes
-from tianti.release.rollouts import halt, promote, refresh, revoke, rollback, serving, start_rollout
+from tianti.release.rollouts import halt, promote, refresh, revoke, rollback, salt_of, serving, start_rollout
 from tianti.release.upload import Copied, upload
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "offers",
     "promote",
     "publish",
+    "publish_next",
     "read_blob",
     "read_record",
     "read_repository",
@@ -52,8 +53,8 @@ __all__ = [
     "revoke",
     "revoked",
     "rollback",
-    "rotate_delegated",
-    "rotate_root",
+    "rotate",
+    "salt_of",
     "seal",
     "serving",
     "set_floors",

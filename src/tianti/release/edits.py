@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tianti.errors import UsageError, needs_extra
 from tianti.package import Shipment, shipment_path
-from tianti.release.repository import Repository, Signers, demand, edit, renew, seal, sign
+from tianti.release.repository import DELEGATED, Repository, Signers, demand, edit, renew, seal, sign
 from tianti.store import canonical_json
 
 if TYPE_CHECKING:
@@ -118,6 +118,20 @@ def rotate_delegated(
     """
     after = edit(repository, "targets", signers, now_s, lambda signed: _replace_keys(signed, role, keys))
     return seal(renew(after, role, signers, now_s), signers, now_s)
+
+
+def rotate(repository: Repository, keys: "Mapping[str, Sequence[Key]]", signers: Signers, now_s: int) -> Repository:
+    """Any roles under these keys, as `rotate_root` and `rotate_delegated`; sealed.
+
+    Raises:
+        UsageError: a signature is lacking.
+    """
+    after, of_root = repository, {role: new for role, new in keys.items() if role not in DELEGATED}
+    if of_root:
+        after = rotate_root(after, of_root, signers, now_s)
+    for role in keys.keys() - of_root.keys():
+        after = rotate_delegated(after, role, keys[role], signers, now_s)
+    return after
 
 
 def _replace_keys(delegator: "Root | Targets", role: str, keys: "Sequence[Key]") -> None:

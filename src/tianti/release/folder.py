@@ -9,16 +9,27 @@ reader sees the repository of before or of after, and a publish that was cut off
 last of all: what it accepts is there already.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tianti.errors import IntegrityError, UsageError
+from tianti.errors import IntegrityError, StoreError, UsageError
 from tianti.package import Shipment, shipment_path
-from tianti.release.reading import blob_place, decoded, metadata_path, patch_place, read_file, target_place
-from tianti.release.repository import NAMED, Repository, is_sealed, to_bytes
+from tianti.release.reading import (
+    blob_place,
+    decoded,
+    metadata_path,
+    patch_place,
+    read_file,
+    read_repository,
+    target_place,
+)
+from tianti.release.repository import NAMED, Repository, Signers, check_clock, is_sealed, seal, to_bytes
 from tianti.spec import TIERS, Tier
 from tianti.store import canonical_json, sha256_bytes, write_atomic
+
+_PATIENCE_S = 60.0
 
 
 class Blob(NamedTuple):
@@ -51,6 +62,28 @@ def blob_places(shipment: Shipment, tiers: Collection[Tier] = TIERS) -> set[str]
     return {blob_place(digest) for digest in files} | {patch_place(new, p.old, p.codec) for new, p in patches}
 
 
+def publish_next(
+    folder: Path,
+    trusted_root: bytes,
+    signers: Signers,
+    now_s: int,
+    step: Callable[[Repository], Repository],
+    shipments: Iterable[Shipment] = (),
+) -> tuple[Repository, list[str]]:
+    """Publish what `step` makes of what is there, sealed; nobody else publishes between. It, and the files written.
+
+    Raises:
+        UsageError: the step cannot be taken, or signatures are too few.
+        IntegrityError: the repository is not the one of this root.
+        StoreError: the folder cannot be read or written, somebody else publishes for long, or the clock is wrong.
+    """
+    with _alone(folder):
+        before = read_repository(folder, trusted_root)
+        after = seal(step(before), signers, now_s)
+        check_clock(before, after, now_s)
+        return after, _write(folder, after, shipments, ())
+
+
 def publish(
     folder: Path, repository: Repository, shipments: Iterable[Shipment] = (), blobs: Iterable[Blob] = ()
 ) -> list[str]:
@@ -63,18 +96,32 @@ def publish(
             there nor given.
         StoreError: the folder cannot be written; do it again.
     """
-    from filelock import FileLock
-
     if not is_sealed(repository):
         raise UsageError("expected a repository whose timestamp names every edit, got one with more; `seal` it first")
+    with _alone(folder):
+        return _write(folder, repository, shipments, blobs)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=_PATIENCE_S):
+            yield
+    except Timeout:
+        message = f"{folder}: expected to publish, but another one has been at it for {_PATIENCE_S:.0f} s; end that one"
+        raise StoreError(message) from None
+
+
+def _write(folder: Path, repository: Repository, shipments: Iterable[Shipment], blobs: Iterable[Blob]) -> list[str]:
     written = []
-    with FileLock(folder / ".lock"):
-        _check_next(folder, repository)
-        for path, content in _in_order(folder, repository, shipments, blobs):
-            if not _holds(folder / path, content):
-                write_atomic(folder / path, content)
-                written.append(path)
+    _check_next(folder, repository)
+    for path, content in _in_order(folder, repository, shipments, blobs):
+        if not _holds(folder / path, content):
+            write_atomic(folder / path, content)
+            written.append(path)
     return written
 
 

@@ -7,6 +7,7 @@ seam for a key that never leaves its machine. Invariants: a private key is on th
 its owner alone; no error or log holds a key or a passphrase.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,8 @@ KEYS = {"root": 3, "targets": 1, "models": 1, "rollout": 1, "snapshot": 1, "time
 SHORTEST = 16  # PKCS#8 as cryptography writes it stretches a passphrase 2,048 times only: it must be long by itself
 
 
-def make_keys(folder: Path, passphrase: str) -> dict[str, list[Path]]:
-    """Make an Ed25519 key for each place of `KEYS`; returns their files by role.
+def make_keys(folder: Path, passphrase: str, roles: Collection[str] = tuple(KEYS)) -> dict[str, list[Path]]:
+    """Make an Ed25519 key for each place of these roles in `KEYS`; returns their files by role.
 
     Raises:
         UsageError: there is one already, or the passphrase is short.
@@ -33,7 +34,7 @@ def make_keys(folder: Path, passphrase: str) -> dict[str, list[Path]]:
         raise UsageError(
             f"expected a passphrase of {SHORTEST} characters or more, got {len(passphrase)}; take six words"
         )
-    files = {role: [_file(folder, role, number) for number in range(1, count + 1)] for role, count in KEYS.items()}
+    files = {role: [_file(folder, role, number) for number in range(1, KEYS[role] + 1)] for role in roles}
     if taken := [path.name for paths in files.values() for path in paths if path.exists()]:
         raise UsageError(
             f"{folder} has keys already ({', '.join(taken)}); choose another folder, keys are not replaced"

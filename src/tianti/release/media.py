@@ -16,7 +16,7 @@ from tianti.release.lint import ROLES, lint_repository
 from tianti.release.offers import read_rollouts
 from tianti.release.publishing import Progress
 from tianti.release.reading import metadata_path, read_shipment, target_place
-from tianti.release.repository import NAMED, Repository
+from tianti.release.repository import NAMED, Repository, to_bytes
 from tianti.release.upload import Copied, FolderPlace, copy_to
 from tianti.spec import TIERS, Tier
 
@@ -56,7 +56,7 @@ def export_media(
     paths += [metadata_path("root", root.signed.version) for root in repository.roots]
     place = FolderPlace(media)
     _check_space(folder, place, paths)
-    copied = copy_to(folder, place, paths, progress)
+    copied = copy_to(folder, place, paths, to_bytes(repository.timestamp), progress)
     until_s = min(int(getattr(repository, role).signed.expires.timestamp()) for role in ROLES)
     return Exported(copied, tuple(shipment.release for shipment in shipments), until_s)
 

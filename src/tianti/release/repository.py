@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tianti.errors import UsageError, needs_extra
+from tianti.errors import StoreError, UsageError, needs_extra
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -42,7 +42,9 @@ PROFILES: dict[str, dict[str, int]] = {
 DELEGATED = {"models": "models/*/*", "rollout": "rollout/*/*"}
 NAMED = ("targets", "models", "rollout")
 """The roles that a snapshot names."""
+OFFLINE, ONLINE = ("root", "targets", "models"), ("rollout", "snapshot", "timestamp")
 ROOT_THRESHOLD = 2
+_SKEW_S = 300
 Signers = Mapping[str, Sequence["Signer"]]
 """By role; a role is signed by all of its signers here, also by those whose key is about to leave it."""
 
@@ -136,6 +138,25 @@ def life_s(repository: Repository, role: str) -> int:
 def issued_s(repository: Repository) -> int:
     """When the timestamp was signed, as it says; 0 where it never was."""
     return int(repository.timestamp.signed.unrecognized_fields.get("custom", {}).get("issued", 0))
+
+
+def check_clock(before: Repository, after: Repository, now_s: int) -> None:
+    """Refuse to publish by a clock that contradicts what was signed.
+
+    A time that is signed is the least that devices believe from then on: one far ahead would end their updates.
+
+    Raises:
+        StoreError: it is before the last timestamp, or after the end of what was signed offline.
+    """
+    if (ahead_s := issued_s(before) - now_s) > _SKEW_S:
+        raise StoreError(f"expected a clock after the last timestamp's, got one {ahead_s} s before it; set the clock")
+    for role in OFFLINE:
+        expires = getattr(after, role).signed.expires
+        if expires.timestamp() <= now_s:
+            raise StoreError(
+                f"{role} has expired at {expires:%Y-%m-%d %H:%M} UTC, or the clock is ahead: nothing is signed; "
+                f"set the clock, or renew {role} with its key (`tianti release refresh`)"
+            )
 
 
 def is_sealed(repository: Repository) -> bool:

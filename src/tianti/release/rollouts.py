@@ -2,8 +2,7 @@
 
 Each is a pure step from one repository to the next, as in `edits`; what is not sealed yet is not offered.
 Not here: when a step is due (`fleet`), what devices make of a statement (`package`). Invariants: a statement that
-devices could not follow, or that would move them where nobody meant, is not signed; a release keeps its salt, so that
-a second try meets the devices of the first.
+devices could not follow, or that would move them where nobody meant, is not signed.
 """
 
 import re
@@ -73,7 +72,7 @@ def start_rollout(
         channel=channel,
         release=offer.release,
         counter=offer.counter,
-        salt=offer.release[:_SALT_DIGITS],
+        salt=salt_of(offer.release),
         rings=(Ring(ppm=ppm, match=_narrowed(match or Match(), offer)),),
         previous=None if before is None else before.release,
         previous_counter=0 if before is None else before.counter,
@@ -85,6 +84,11 @@ def start_rollout(
         shadow=shadow,
     )
     return _say(repository, rollout, plan, signers, now_s)
+
+
+def salt_of(release: str) -> str:
+    """What devices are drawn by for a release; a second try meets the devices of the first."""
+    return release[:_SALT_DIGITS]
 
 
 def serving(repository: Repository, product: str, channel: str, besides: str | None = None) -> Offer | None:
@@ -155,7 +159,7 @@ def rollback(
         standing.rollout,
         release=offer.release,
         counter=offer.counter,
-        salt=offer.release[:_SALT_DIGITS],
+        salt=salt_of(offer.release),
         rings=tuple(Ring(ppm=_MILLION, match=ring.match) for ring in standing.rollout.rings),
         previous=offer.release,  # for a device that no ring fits and that has none, or a revoked one
         previous_counter=offer.counter,

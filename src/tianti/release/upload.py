@@ -2,7 +2,8 @@
 
 Not here: making them (`folder`). Invariants: a file is copied after those that it names, the timestamp after all that
 it offers, roots last; so a reader of the copy sees the repository of before or of after, and a copy that was cut off
-can be done again. A copy of a later repository, or of another one, is not overwritten.
+can be done again. The timestamp is the one of when the copy began: who publishes meanwhile, as a hub does each hour, is
+in the next copy. A copy of a later repository, or of another one, is not overwritten.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,11 @@ class Place(Protocol):
         ...
 
     def write(self, path: str, source: Path) -> None:
-        """Put a file there, whole or not at all."""
+        """Put a file there for good, whole or not at all."""
+        ...
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Put a small file there that changes often, whole or not at all."""
         ...
 
 
@@ -58,8 +63,12 @@ class FolderPlace:
         return (self.folder / path).read_bytes()
 
     def write(self, path: str, source: Path) -> None:
-        """Put a file there, whole or not at all."""
+        """Put a file there for good, whole or not at all."""
         write_atomic(self.folder / path, source.read_bytes())
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Put a small file there that changes often, whole or not at all."""
+        write_atomic(self.folder / path, content)
 
 
 class StorePlace:
@@ -92,11 +101,15 @@ class StorePlace:
         return bytes(self._files.cat_file(self._full(path)))
 
     def write(self, path: str, source: Path) -> None:
-        """Put a file there, whole or not at all."""
-        how: dict[str, Any] = {}
-        if self._says_how:
-            how = {"CacheControl": _FOR_SECONDS if path == _TIMESTAMP else _FOR_EVER}
-        self._files.put_file(str(source), self._full(path), **how)
+        """Put a file there for good, whole or not at all."""
+        self._files.put_file(str(source), self._full(path), **self._cached(_FOR_EVER))
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Put a small file there that changes often, whole or not at all."""
+        self._files.pipe_file(self._full(path), content, **self._cached(_FOR_SECONDS))
+
+    def _cached(self, how: str) -> dict[str, Any]:
+        return {"CacheControl": how} if self._says_how else {}
 
     def _full(self, path: str) -> str:
         return f"{self._base.rstrip('/')}/{path}"
@@ -130,8 +143,8 @@ def in_order(folder: Path) -> list[str]:
     return sorted((name for name in names if not Path(name).name.startswith(".")), key=rank)
 
 
-def copy_to(folder: Path, place: Place, paths: Sequence[str], progress: Progress) -> Copied:
-    """Copy those files that the place lacks, in this order.
+def copy_to(folder: Path, place: Place, paths: Sequence[str], stamp: bytes, progress: Progress) -> Copied:
+    """Copy those files that the place lacks, in this order; `stamp` is the timestamp that goes with them.
 
     Raises:
         UsageError: the place has a later repository, or another one.
@@ -139,12 +152,13 @@ def copy_to(folder: Path, place: Place, paths: Sequence[str], progress: Progress
     """
     files = size_bytes = 0
     with _told():
-        _check_older(folder, place)
+        _check_older(folder, place, stamp)
     read = _read_in_full(paths)
     for done, path in enumerate(paths):
         progress(done, len(paths), path)
-        if _copy(folder, place, path, path in read):
-            files, size_bytes = files + 1, size_bytes + (folder / path).stat().st_size
+        with _told():
+            copied = _stamp(place, stamp) if path == _TIMESTAMP else _copy(folder, place, path, path in read)
+        files, size_bytes = files + (copied > 0), size_bytes + copied
     progress(len(paths), len(paths), "")
     return Copied(files, size_bytes)
 
@@ -157,16 +171,25 @@ def upload(folder: Path, where: str, progress: Progress) -> Copied:
         StoreError: it cannot be reached, read or written; do it again.
         MissingExtraError: what the URL needs is not installed.
     """
-    return copy_to(folder, open_place(where), in_order(folder), progress)
+    place, stamp, paths = open_place(where), b"", list[str]()
+    while (now := read_file(folder / _TIMESTAMP)) != stamp:  # what is listed after it was read holds all it names
+        stamp, paths = now, in_order(folder)
+    return copy_to(folder, place, paths, stamp, progress)
 
 
-def _copy(folder: Path, place: Place, path: str, read: bool) -> bool:
-    with _told():
-        there = place.size(path) == (folder / path).stat().st_size
-        if there and (not read or place.read(path) == read_file(folder / path)):
-            return False
-        place.write(path, folder / path)
-        return True
+def _copy(folder: Path, place: Place, path: str, read: bool) -> int:
+    size_bytes = (folder / path).stat().st_size
+    if place.size(path) == size_bytes and (not read or place.read(path) == read_file(folder / path)):
+        return 0
+    place.write(path, folder / path)
+    return size_bytes
+
+
+def _stamp(place: Place, stamp: bytes) -> int:
+    if place.size(_TIMESTAMP) is not None and place.read(_TIMESTAMP) == stamp:
+        return 0
+    place.replace(_TIMESTAMP, stamp)
+    return len(stamp)
 
 
 def _read_in_full(paths: Sequence[str]) -> set[str]:
@@ -177,14 +200,14 @@ def _read_in_full(paths: Sequence[str]) -> set[str]:
         if path.startswith("metadata/") and number.isdigit():
             key = path if role == "root.json" else role
             newest[key] = max(newest.get(key, (0, "")), (int(number), path))
-    return {_TIMESTAMP, *(path for _, path in newest.values())}
+    return {path for _, path in newest.values()}
 
 
-def _check_older(folder: Path, place: Place) -> None:
+def _check_older(folder: Path, place: Place, stamp: bytes) -> None:
     for path, kind in ((metadata_path("root", 1), "root"), (_TIMESTAMP, "timestamp")):
         if place.size(path) is None:
             continue
-        theirs, ours = place.read(path), read_file(folder / path)
+        theirs, ours = place.read(path), stamp if path == _TIMESTAMP else read_file(folder / path)
         try:
             newer = theirs != ours and decoded(theirs, kind).signed.version >= decoded(ours, kind).signed.version
         except Exception as error:  # whatever lies there, it is not ours
