@@ -470,7 +470,7 @@ def test_ten_years_without_a_network_it_serves_and_then_joins_again_through_20_r
             world.repository.now_s = int(clock[0])
             world.repository.rotate()
         with load(world.folder) as ladder:
-            wait_for(lambda: Updates(world.folder).failures >= 3 * year + 3)
+            wait_for(lambda year=year: Updates(world.folder).failures >= 3 * year + 3)
             assert serves(ladder, world.old)
             assert ladder.predict("lamp").decision.certified
     world.repository.roll(world.new)
