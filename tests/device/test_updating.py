@@ -387,16 +387,18 @@ def test_what_the_last_good_one_does_says_nothing_of_a_trial_that_waits_for_the_
     def full(disk: Disk, path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(Updates, "wait_s", lambda self, first=False: 3600.0)
+    monkeypatch.setattr(updating, "_LOOK_S", 3600.0)
+    monkeypatch.setattr(updating, "_LOOK_EVERY", 10**9)
     with monkeypatch.context() as patch:
         patch.setattr(Disk, "write", full)
-        with load(world.folder) as ladder:
-            assert serves(ladder, world.old)
-            ladder.predict_many(["song"] * ANSWERS)
-            time.sleep(0.3)
-            patch.undo()
-            monkeypatch.setattr(Updates, "wait_s", lambda self, first=False: 0.05)
-            wait_for(lambda: serves(ladder, world.new))
-            assert world.state() == (world.new, True)
+        ladder = load(world.folder)
+    with ladder:
+        assert serves(ladder, world.old)
+        ladder.predict_many(["song"] * ANSWERS)
+        ladder._witness._wake.set()  # type: ignore[union-attr]
+        wait_for(lambda: serves(ladder, world.new))
+        assert world.state() == (world.new, True)
 
 
 def _beside(updater: updating.Updating, release: str) -> object:
@@ -449,6 +451,35 @@ def test_without_network_and_with_a_repository_that_lies_it_goes_on(world: World
         failures = Updates(world.folder).failures
         wait_for(lambda: Updates(world.folder).failures > failures)
         assert ladder.predict("lamp").decision.certified
+
+
+def test_ten_years_without_a_network_it_serves_and_then_joins_again_through_20_root_rotations(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    clock = [float(world.repository.now_s)]
+    monkeypatch.setitem(Updates.__init__.__kwdefaults__, "clock", lambda: clock[0])
+    away, here = world.repository.folder.with_name("away"), world.repository.folder
+    shutil.copytree(here, away)
+    world.repository.folder = away  # where it goes on, half a year at a time
+    for year in range(10):
+        if year == 5:  # cut off altogether; before, what is there has expired
+            here.rename(here.with_name("gone"))
+        for _ in range(2):
+            clock[0] += 365 * 86_400 / 2
+            world.repository.now_s = int(clock[0])
+            world.repository.rotate()
+        with load(world.folder) as ladder:
+            wait_for(lambda year=year: Updates(world.folder).failures >= 3 * year + 3)
+            assert serves(ladder, world.old)
+            assert ladder.predict("lamp").decision.certified
+    world.repository.roll(world.new)
+    away.rename(here)
+    with load(world.folder) as ladder:
+        wait_for(lambda: serves(ladder, world.new))
+        assert ladder.predict("bulb").decision.certified
+    state = Updates(world.folder).state()
+    assert (state.floors["root"], state.failures, state.bad) == (21, 0, ())
 
 
 def test_a_new_device_without_a_repository_says_so(world: World) -> None:

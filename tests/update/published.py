@@ -9,7 +9,7 @@ from securesystemslib.signer import Signer
 
 from tests.release.publisher import make_signers
 from tianti.package import Release, Shipment, ship
-from tianti.release.edits import add_shipment, set_floors, set_rollout
+from tianti.release.edits import add_shipment, rotate_root, set_floors, set_rollout
 from tianti.release.folder import publish, whole_blobs
 from tianti.release.repository import create, renew, seal, to_bytes
 from tianti.update.home import Home, make_home
@@ -23,6 +23,7 @@ class Published:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.now_s = folder, int(time.time())
+        self.signers = SIGNERS
         self.repository = seal(create(SIGNERS, self.now_s), SIGNERS, self.now_s)
         self.shipments: dict[str, Shipment] = {}
         self.product = "tiny"
@@ -42,7 +43,7 @@ class Published:
     def add(self, release: Release) -> str:
         shipment = ship(release, counter=len(self.shipments) + 1, min_runtime="0.1.0")
         self.shipments[release.id] = shipment
-        self.repository = add_shipment(self.repository, shipment, SIGNERS, self.now_s)
+        self.repository = add_shipment(self.repository, shipment, self.signers, self.now_s)
         self._publish([shipment], whole_blobs(release.folder, shipment))
         return release.id
 
@@ -58,16 +59,27 @@ class Published:
         }
         if previous is not None:
             said |= {"previous": previous, "previous_counter": self.shipments[previous].counter}
-        self.repository = set_rollout(self.repository, {**said, **more}, SIGNERS, self.now_s)
+        self.repository = set_rollout(self.repository, {**said, **more}, self.signers, self.now_s)
         self._publish()
 
     def floor(self, counter: int) -> None:
-        self.repository = set_floors(self.repository, {self.product: counter}, [], SIGNERS, self.now_s)
+        self.repository = set_floors(self.repository, {self.product: counter}, [], self.signers, self.now_s)
+        self._publish()
+
+    def rotate(self) -> None:
+        """All keys of root and of the online roles are others from now on; the rest is signed anew."""
+        roles, fresh = ("root", "snapshot", "timestamp"), make_signers()
+        both = {**self.signers, **{role: [*self.signers[role], *fresh[role]] for role in roles}}
+        keys = {role: [signer.public_key for signer in fresh[role]] for role in roles}
+        self.repository = rotate_root(self.repository, keys, both, self.now_s)
+        self.signers = {**self.signers, **{role: fresh[role] for role in roles}}
+        for role in ("targets", "models", "rollout", "snapshot", "timestamp"):
+            self.repository = renew(self.repository, role, self.signers, self.now_s)
         self._publish()
 
     def renew(self) -> None:
         """Sign the timestamp anew."""
-        self.repository = renew(self.repository, "timestamp", SIGNERS, self.now_s)
+        self.repository = renew(self.repository, "timestamp", self.signers, self.now_s)
         self._publish()
 
     def device(self, folder: Path, **more: object) -> Path:
@@ -77,5 +89,5 @@ class Published:
         return folder
 
     def _publish(self, shipments: object = (), blobs: object = ()) -> None:
-        self.repository = seal(self.repository, SIGNERS, self.now_s)
+        self.repository = seal(self.repository, self.signers, self.now_s)
         publish(self.folder, self.repository, shipments, blobs)  # type: ignore[arg-type]

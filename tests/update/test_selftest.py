@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.tiny_release import make_release
-from tianti.errors import IntegrityError, PackageError, RunError, UpdateError
+from tianti.errors import IntegrityError, RunError, UpdateError
 from tianti.package import Golden, bind, write_package, write_release
 from tianti.spec import Tier
 from tianti.update.selftest import self_test
@@ -45,7 +45,7 @@ def test_a_tier_that_is_not_there_fails(tmp_path: Path) -> None:
     release = make_release(tmp_path)
     for path in (release.folder / "packages" / "edge").glob("*.json"):
         path.unlink()
-    with pytest.raises(PackageError, match="manifest"):
+    with pytest.raises(RunError, match="manifest"):
         self_test(release.folder, Tier.EDGE)
 
 
@@ -93,3 +93,13 @@ def _with_goldens(tmp_path: Path, *goldens: Golden) -> Path:
     folders = {tier: made.folder / "packages" / tier for tier in ids} | {Tier.DEVICE: again.folder}
     changed = msgspec.structs.replace(record, packages=ids, certificate=certificate)
     return write_release(tmp_path / "second", changed, folders).folder
+
+
+def test_an_engine_that_is_not_installed_is_not_the_releases_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_release(tmp_path / "release").folder
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('it is not here')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RunError, match="it is not here"):
+        self_test(folder, Tier.DEVICE)
