@@ -344,11 +344,13 @@ def test_a_hub_that_publishes_all_the_time_disturbs_nobody(run: Run, releases: l
 
     hub = threading.Thread(target=renew)
     hub.start()
-    for _ in range(5):
-        run("sign", "halt", "tiny")
-        run("sign", "rollout", "tiny", "latest")
-    done.set()
-    hub.join()
+    try:
+        for _ in range(5):
+            run("sign", "halt", "tiny")
+            run("sign", "rollout", "tiny", "latest")
+    finally:
+        done.set()
+        hub.join()
     assert failed == []
 
 
