@@ -13,7 +13,7 @@ from tests.tiny_release import make_release
 from tests.update.published import Published
 from tianti.cli.main import run_cli
 from tianti.device import load
-from tianti.errors import RunError
+from tianti.errors import PackageError
 from tianti.spec import Tier
 from tianti.update.updates import Updates
 
@@ -74,21 +74,23 @@ def test_a_failed_self_test_ends_with_1_and_serves_nothing(
     tianti: Tianti, device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(release: Path, tier: Tier) -> None:
-        raise RunError("no such instruction")
+        raise PackageError("no such instruction")
 
     monkeypatch.setattr(Updates.__init__, "__kwdefaults__", {**Updates.__init__.__kwdefaults__, "test": fails})
     code, out, err = tianti("update", device)
     assert code == 1 and "no such instruction" in err
     assert "serves nothing yet" in out and "failed here: " in out
     code, out, _ = tianti("update", device)
-    assert code == 0 and "nothing that the rollout names" in out
+    assert code == 0 and "failed on this device before" in out
 
 
 def test_a_program_that_runs_is_left_alone(tianti: Tianti, device: Path) -> None:
     updates = Updates(device)
     assert updates.lead()
     code, _, err = tianti("update", device)
-    assert code == 2 and "a program that runs" in err
+    assert code == 2 and "leave it to that" in err
+    code, _, err = tianti("update", device, "--from", device)
+    assert code == 2 and "stop the program, run this again, then start it" in err
     assert tianti("update", device, "--status")[0] == 0
     updates.close()
 

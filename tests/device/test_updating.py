@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import pytest
 
 pytest.importorskip("tuf", reason="the development group is not installed")
@@ -27,6 +28,7 @@ from tianti.serving import Settings
 from tianti.serving.local import local_node
 from tianti.serving.serve import make_server
 from tianti.spec import Prediction, Request, Tier
+from tianti.update.disk import Disk
 from tianti.update.trial import ANSWERS
 from tianti.update.updates import Updates
 
@@ -301,8 +303,100 @@ def test_a_shadow_counts_and_changes_no_answer(world: World, releases: list[Rele
     assert 30 <= beside.texts <= 60
     assert beside.kept == beside.agreeing  # it keeps `song`, and does not know `lamp`
     assert 0.3 < beside.kept / beside.texts < 0.7
-    assert beside.harmful == 0
+    assert beside.differing == 0
     assert "tianti-shadow" not in {thread.name for thread in threading.enumerate()}
+
+
+CRASHES_BESIDE = """
+import os, sys, time, tianti
+ladder = tianti.load(sys.argv[1])
+until = time.monotonic() + 20
+while ladder._witness._shadow is None and sys.argv[2] not in ladder._witness._updates.state().bad:
+    assert time.monotonic() < until
+    time.sleep(0.01)
+print(ladder._witness._shadow is not None, flush=True)
+os._exit(9)
+"""
+
+
+def test_a_shadow_that_kills_its_program_is_left_after_three_times(world: World) -> None:
+    world.settle()
+    world.repository.roll(world.new, shadow=True, poll_s=60)
+
+    def start() -> str:
+        hasty = "from tianti.update.updates import Updates as U; U.wait_s = lambda self, first=False: 0.05"
+        command = [sys.executable, "-c", hasty + CRASHES_BESIDE, str(world.folder), world.new]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    assert [start() for _ in range(4)] == ["True"] * 3 + ["False"]
+    assert world.state() == (world.old, False)
+
+
+def test_a_shadow_that_has_scored_enough_or_ended_in_order_is_not_blamed(world: World) -> None:
+    world.settle()
+    world.repository.roll(world.new, shadow=True)
+    for texts in (0, ANSWERS):
+        with load(world.folder) as ladder:
+            updater: updating.Updating = ladder._witness  # type: ignore[assignment]
+            wait_for(lambda updater=updater: updater._shadow is not None)
+            assert Updates(world.folder).state().attempts == {world.new: 1}
+            while texts and Updates(world.folder).state().attempts:
+                ladder.predict("song")
+                time.sleep(0.001)
+        assert Updates(world.folder).state().attempts == {}
+
+
+def test_a_disk_that_takes_no_writes_leaves_a_device_that_serves(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the lock, nor the state, nor the loss of a file that rotted can be written down."""
+    world.settle()
+    with load(world.folder) as ladder:
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(ladder, world.new))
+        ladder.predict_many(["song"] * ANSWERS)
+        wait_for(lambda: world.state() == (world.new, False))
+
+    def read_only(self: object, *more: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", lambda self, timeout: read_only(self))
+    for name in ("write", "unlink", "rename"):
+        monkeypatch.setattr(Disk, name, read_only)
+    for release in (world.new, world.old):
+        with load(world.folder) as ladder:
+            assert serves(ladder, release)
+            time.sleep(0.3)
+            assert ladder.predict("song").decision.certified
+            assert serves(ladder, release)
+        model = world.folder / "releases" / world.new / "packages" / "device" / "onnx" / "model.onnx"
+        model.write_bytes(model.read_bytes()[:-1])
+    assert len([record for record in caplog.records if "make it writable" in record.message]) < 5
+
+
+def test_what_the_last_good_one_does_says_nothing_of_a_trial_that_waits_for_the_disk(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    updates = Updates(world.folder)
+    updates.lead()
+    world.repository.roll(world.new)
+    updates.activate(updates.check().ready or "")
+    updates.close()
+
+    def full(disk: Disk, path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "write", full)
+        with load(world.folder) as ladder:
+            assert serves(ladder, world.old)
+            ladder.predict_many(["song"] * ANSWERS)
+            time.sleep(0.3)
+            patch.undo()
+            monkeypatch.setattr(Updates, "wait_s", lambda self, first=False: 0.05)
+            wait_for(lambda: serves(ladder, world.new))
+            assert world.state() == (world.new, True)
 
 
 def _beside(updater: updating.Updating, release: str) -> object:

@@ -5,10 +5,14 @@ import shlex
 import shutil
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from tests.tiny_release import WORDS, make_release
 from tianti.cli.answer import serve_command
+from tianti.cli.main import tianti_command
 from tianti.package import read_release
 from tianti.serving.catalogue import read_wanted
 from tianti.spec import ladder
@@ -90,6 +94,56 @@ def test_the_commands_of_nodes_in_the_docs_can_be_parsed() -> None:
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("tianti serve "):
                     serve_command.make_context("serve", shlex.split(line, comments=True)[2:])
+
+
+def lines_of_commands(page: Path) -> list[list[str]]:
+    """The words of each line of a page that calls us."""
+    lines = "\n".join(code_blocks(page)).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("tianti ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_in_the_docs_is_there_with_its_options(page: Path) -> None:
+    for words in lines_of_commands(page):
+        command: click.Command = tianti_command
+        context = click.Context(tianti_command)
+        while isinstance(command, click.Group):
+            found = command.get_command(context, words.pop(0))
+            assert found is not None, f"{page.name}: {words}"
+            command = found
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        named = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word, flags=re.I)}
+        assert named <= known | {"--help"}, f"{page.name}: {command.name} {named - known}"
+
+
+def test_the_lines_for_nginx_are_those_of_the_example() -> None:
+    known = {line.strip() for line in (ROOT / "examples" / "nginx.conf").read_text(encoding="utf-8").splitlines()}
+    shown = [block for block in code_blocks(ROOT / "docs" / "en" / "fleet.md") if block.startswith("```nginx")]
+    assert [line for line in shown[0].splitlines()[1:-1] if line.strip() not in known] == []
+
+
+def add_release(folder: Path, words: dict[str, tuple[str, str, str]]) -> None:
+    """What `tianti run` would leave, as the latest."""
+    made = make_release(folder / f"made-{len(words)}", words=words, name="assistant")
+    releases = folder / ".tianti" / "releases"
+    shutil.copytree(made.folder, releases / made.id)
+    (releases / "latest").write_text(made.id, encoding="utf-8")
+
+
+def test_the_page_on_updates_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TIANTI_PASSPHRASE", "six words of a long passphrase")
+    add_release(tmp_path, WORDS)
+    for block in code_blocks(ROOT / "docs" / "en" / "updates.md"):
+        if block.startswith("```python"):
+            exec(compile(block.removeprefix("```python").removesuffix("```"), "updates.md", "exec"), {})
+        for line in block.splitlines():
+            if line == "tianti run":
+                add_release(tmp_path, {**WORDS, "timer": ("timer", "alarm", "countdown")})
+            elif line.startswith("tianti ") and "s3://" not in line:
+                words = shlex.split(line.replace("/srv/", "srv/"), comments=True)[1:]
+                done = CliRunner().invoke(tianti_command, words, catch_exceptions=False)
+                assert done.exit_code == 0, f"{line}: {done.output}"
 
 
 def test_the_readme_code_runs(tiny_release: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tianti.package import Release
-from tianti.release import read_repository, read_rollout
+from tianti.package import Release, Rollout, bucket
+from tianti.package.rollout import MILLION
+from tianti.release import Standing, read_repository, read_rollout
 from tianti.spec import TIERS
+from tianti.update.home import read_home
 from tianti.update.state import StateFile
 
 PRODUCT = "tiny"
@@ -88,7 +90,6 @@ class Fleet:
     edges: int
     devices: int
     parts: dict[str, Part] = field(default_factory=dict)
-    releases: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> "Fleet":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,10 +117,8 @@ class Fleet:
         """A command of `tianti release` that needs the keys."""
         return self.cli("release", *arguments, "--repository", self.repository, "--keys", self.folder / "keys")
 
-    def publish(self, name: str, release: Release, *more: object) -> str:
+    def publish(self, release: Release, *more: object) -> str:
         self.sign("publish", release.folder, *more)
-        for tier in TIERS:
-            self.releases[release.record.packages[tier]] = name
         return release.id
 
     def start(self) -> None:
@@ -186,20 +185,29 @@ class Fleet:
             found["on trial" if state.trial else str(state.active)] += 1
         return found
 
-    def met(self, release: str) -> int:
-        """How many devices have come to a release, whatever came of it."""
-        states = [StateFile(self.folder / f"device-{number}").load() for number in range(self.devices)]
-        return sum(release in (state.active, state.last_good, *state.bad) for state in states)
+    def refused(self, release: str) -> int:
+        """How many devices have taken a release back, or not let it in."""
+        return sum(release in StateFile(self.folder / f"device-{number}").load().bad for number in range(self.devices))
+
+    def ring(self) -> int:
+        """How many devices the statement is for: by shares of a hash, so not just as many as was asked for."""
+        rollout = self.statement()
+        places = [bucket(rollout.salt, read_home(self.folder / f"device-{n}").device) for n in range(self.devices)]
+        return sum((place * MILLION) >> 64 < rollout.rings[0].ppm for place in places)
+
+    def statement(self) -> Rollout:
+        """What devices are told."""
+        return self._standing().rollout
 
     def wait_for_first_step(self, within_s: float) -> None:
         """Until the hub has found that all nodes above hold the release."""
+        wait_until(lambda: (self._standing().plan or {"at": 0})["at"] >= 0, within_s, "the hub takes the first step")
+
+    def _standing(self) -> Standing:
         root = (self.folder / "keys" / "root.json").read_bytes()
-
-        def taken() -> bool:
-            standing = read_rollout(read_repository(self.repository, root), PRODUCT, "stable")
-            return standing is not None and standing.plan is not None and standing.plan["at"] >= 0
-
-        wait_until(taken, within_s, "the hub takes the first step")
+        standing = read_rollout(read_repository(self.repository, root), PRODUCT, "stable")
+        assert standing is not None
+        return standing
 
 
 def wait_until(holds: Callable[[], bool], within_s: float, what: str) -> float:

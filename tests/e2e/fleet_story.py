@@ -7,7 +7,8 @@ import random
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.fleet import PRODUCT, Answers, Fleet, wait_until
@@ -15,21 +16,25 @@ from tests.tiny_release import WORDS, make_release
 from tianti.spec import Tier
 
 _PATIENCE_S = 240.0
-_STEADY_S, _WINDOW_S = 20.0, 20.0
+_STEADY_S, _WINDOW_S = 20.0, 20
+_KILL_EVERY_S, _HUB_S = 4.0, 45.0
 
 
 @dataclass
 class Told:
-    """What came of it; `shares`: of answers by the cloud, in each window after `before`."""
+    """What came of it. `shares`: of answers by the cloud in each window after `before`; `exposed`: devices that came to
+    the bad release, of the `ring` that it was for; `ended`: how many run what at the end."""
 
     before: Answers
     after: Answers
-    shares: list[float] = field(default_factory=list)
-    kills: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=dict)
-    exposed: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-    good: str = ""
+    shares: list[float]
+    seconds: dict[str, float]
+    kills: Counter[str]
+    exposed: int
+    ring: int
+    taken_back_by: str
+    ended: Counter[str]
+    good: str
 
 
 class Killer:
@@ -62,10 +67,10 @@ class Killer:
             self._fleet.parts[name].start()
 
 
-def tell(folder: Path, edges: int, devices: int, seed: int = 0) -> Told:
-    """Play it."""
+def tell(folder: Path, edges: int, devices: int, *, ring: str, bad_ring: str, seed: int = 0) -> Told:
+    """Play it; `ring` and `bad_ring`: the first step of the good and of the bad release."""
     with Fleet(folder, edges, devices) as fleet:
-        first = fleet.publish("first", make_release(folder / "first"))
+        first = fleet.publish(make_release(folder / "first"))
         fleet.sign("rollout", PRODUCT, first, "--steps", "100%", "--dwell", "1s", "--poll", "1m")
         fleet.start()
         seconds = {"all devices run the first release": _wait_for(fleet, first)}
@@ -73,45 +78,61 @@ def tell(folder: Path, edges: int, devices: int, seed: int = 0) -> Told:
         time.sleep(_STEADY_S)
         before, changes_s = fleet.answers(began_s), time.time()
 
-        good = fleet.publish(
-            "good", make_release(folder / "good", words={**WORDS, "alarms": ("alarm", "timer", "bell")})
-        )
-        with Killer(fleet, 4.0, seed) as killer:
-            _spread(fleet, good, devices)
-            seconds["the first ring runs the second release"] = wait_until(
-                lambda: fleet.running()[good] > 0, _PATIENCE_S, "a device runs the second release"
-            )
+        words = {**WORDS, "alarms": ("alarm", "timer", "bell")}
+        good = fleet.publish(make_release(folder / "good", words=words))
+        with Killer(fleet, _KILL_EVERY_S, seed) as killer:
+            seconds["the first ring runs the second release"] = _spread(fleet, good, ring, "75%", "100%")
             fleet.sign("halt", PRODUCT)
-            _spread(fleet, good, devices)
+            _spread(fleet, good, ring, "75%", "100%")  # the same devices: a release keeps its salt
             for _ in range(2):
                 fleet.sign("promote", PRODUCT, "--now")
             seconds["all devices run the second release"] = _wait_for(fleet, good)
 
-        bad = fleet.publish("bad", make_release(folder / "bad", broken=Tier.DEVICE), "--force", "a test")
-        _spread(fleet, bad, devices)
-        seconds["the bad release is halted by the hub"] = wait_until(
-            lambda: "[HALTED]" in fleet.cli("release", "show", "--repository", fleet.repository),
-            _PATIENCE_S,
-            "the hub halts the bad release",
+        bad = fleet.publish(make_release(folder / "bad", broken=Tier.DEVICE), "--force", "a test")
+        _spread(fleet, bad, bad_ring, "100%", wait=False)
+        reached = fleet.ring()
+        seconds["whoever got the bad release has refused it"] = wait_until(
+            lambda: fleet.refused(bad) >= reached or fleet.statement().release == good, _PATIENCE_S, "it is refused"
         )
-        fleet.sign("rollback", PRODUCT)
-        _wait_for(fleet, good)
+        taken_back_by = "hub"
+        if not _comes_true(lambda: fleet.statement().release == good, _HUB_S):  # too few devices may have told it
+            taken_back_by = "operator"
+            fleet.sign("rollback", PRODUCT)
+        seconds["all devices run the second release again"] = _wait_for(fleet, good)
         until_s = time.time()
-        told = Told(before, fleet.answers(changes_s, until_s), kills=killer.kills, seconds=seconds, good=good)
-        told.exposed = fleet.met(bad)
-        told.ended = fleet.running()
-        told.shares = [
-            fleet.answers(at_s, at_s + _WINDOW_S).cloud_share
-            for at_s in range(int(changes_s), int(until_s - _WINDOW_S), int(_WINDOW_S))
-        ]
-        return told
+        return Told(
+            before,
+            fleet.answers(changes_s, until_s),
+            [
+                fleet.answers(at_s, at_s + _WINDOW_S).cloud_share
+                for at_s in range(int(changes_s), int(until_s - _WINDOW_S), _WINDOW_S)
+            ],
+            seconds,
+            killer.kills,
+            fleet.refused(bad),
+            reached,
+            taken_back_by,
+            fleet.running(),
+            good,
+        )
 
 
-def _spread(fleet: Fleet, release: str, devices: int) -> None:
-    few = max(devices // 4, 1)
-    steps = ["--steps", f"{few} devices", "--steps", "50%", "--steps", "100%"]
-    fleet.sign("rollout", PRODUCT, release, *steps, "--enrolled", devices, "--dwell", "1s")
+def _comes_true(holds: Callable[[], bool], within_s: float) -> bool:
+    end_s = time.monotonic() + within_s
+    while not holds() and time.monotonic() < end_s:
+        time.sleep(0.5)
+    return holds()
+
+
+def _spread(fleet: Fleet, release: str, *steps: str, wait: bool = True) -> float:
+    """Begin to roll out, and wait for the first ring; gives the seconds that it took."""
+    words = [word for step in steps for word in ("--steps", step)]
+    began_s = time.monotonic()
+    fleet.sign("rollout", PRODUCT, release, *words, "--enrolled", fleet.devices, "--dwell", "1s")
     fleet.wait_for_first_step(_PATIENCE_S)
+    if wait:
+        wait_until(lambda: fleet.running()[release] >= fleet.ring(), _PATIENCE_S, "the first ring runs it")
+    return time.monotonic() - began_s
 
 
 def _wait_for(fleet: Fleet, release: str) -> float:

@@ -36,9 +36,11 @@ def fates(activated: int, failed: int, sources: int = 4, groups: int = 8) -> lis
     ]  # type: ignore[misc]
 
 
-def audits(texts: int = 8_000, kept: int = 4_000, agreeing: int = 3_900, audited: int = 2_000, harmful: int = 4) -> Any:
+def audits(
+    texts: int = 8_000, kept: int = 4_000, agreeing: int = 3_900, audited: int = 2_000, differing: int = 4
+) -> Any:
     part = Beside(
-        texts=texts // 4, kept=kept // 4, agreeing=agreeing // 4, audited=audited // 4, harmful=harmful // 4
+        texts=texts // 4, kept=kept // 4, agreeing=agreeing // 4, audited=audited // 4, differing=differing // 4
     )  # fmt: skip
     return dict.fromkeys("abcd", part)
 
@@ -104,10 +106,10 @@ def test_a_shadow_ring_advances_by_audits_and_texts() -> None:
 
 
 def test_a_shadow_ring_is_halted_where_audits_contradict_the_certificate() -> None:
-    verdict = decide(plan_at(0, SHADOW), bound=0.01, beside=audits(harmful=120))
+    verdict = decide(plan_at(0, SHADOW), bound=0.01, beside=audits(differing=120))
     assert verdict.step == "halt"
     assert "120 of 2000 audited answers" in verdict.reason
-    assert decide(plan_at(0, SHADOW), bound=0.05, beside=audits(harmful=100)).step != "halt"  # that one is allowed it
+    assert decide(plan_at(0, SHADOW), bound=0.05, beside=audits(differing=100)).step != "halt"  # that one is allowed it
 
 
 def test_a_shadow_that_answers_otherwise_takes_an_operator() -> None:

@@ -63,9 +63,9 @@ def test_nodes_above_and_other_channels_are_not_counted_as_devices(ledger: Sqlit
 def test_what_a_shadow_scored_is_summed_by_source(ledger: SqliteLedger) -> None:
     for member in join_many(ledger, 3):
         member.tell(ledger, via="e1", beside={NEW: Beside(texts=1)})
-        member.tell(ledger, via="e1", beside={NEW: Beside(texts=10, kept=5, agreeing=4, audited=3, harmful=1)})
+        member.tell(ledger, via="e1", beside={NEW: Beside(texts=10, kept=5, agreeing=4, audited=3, differing=1)})
     found = ledger.beside(LINE, NEW)
-    assert found == {"e1": Beside(texts=30, kept=15, agreeing=12, audited=9, harmful=3)}
+    assert found == {"e1": Beside(texts=30, kept=15, agreeing=12, audited=9, differing=3)}
 
 
 def test_what_a_revoked_device_said_counts_no_more(ledger: SqliteLedger) -> None:

@@ -171,14 +171,14 @@ def shadowed(hub: Hub, tmp_path: Path) -> tuple[str, str]:
     return release.record.name, release.id
 
 
-@pytest.mark.parametrize(("harmful", "expected"), [(0, "advance"), (40, "halt")])
-def test_a_shadow_ring_is_held_to_the_certificate(hub: Hub, tmp_path: Path, harmful: int, expected: str) -> None:
+@pytest.mark.parametrize(("differing", "expected"), [(0, "advance"), (40, "halt")])
+def test_a_shadow_ring_is_held_to_the_certificate(hub: Hub, tmp_path: Path, differing: int, expected: str) -> None:
     _, release = shadowed(hub, tmp_path)
     standing = read_rollout(hub.publisher.read(), *LINE)
     assert standing is not None
     assert (standing.rollout.shadow, standing.rollout.rings[0].ppm) == (True, 100_000)
     members = hub.join(8)
-    said = Beside(texts=1_000, kept=600, agreeing=590, audited=400, harmful=harmful)
+    said = Beside(texts=1_000, kept=600, agreeing=590, audited=400, differing=differing)
     hub.tell(members, {}, beside={release: said})
     assert hub.look(600)[0] == expected
     standing = read_rollout(hub.publisher.read(), *LINE)

@@ -149,6 +149,8 @@ def test_a_bucket_by_remainder_would_not_be_even() -> None:
         ({"revoked": (NEW,), "floor": 1, "previous_counter": 1}, Installed(NEW, 2), Choice(OLD, "previous")),
         ({"revoked": (OTHER,)}, Installed(OTHER, 2), Choice(NEW, "selected")),
         ({"rings": ()}, None, Choice(OLD, "previous")),
+        ({"halt": True, "previous": None}, None, Choice(None, "halted")),
+        ({"not_before_s": NOW + 1, "revoked": (OLD,)}, None, Choice(None, "too early")),
     ],
 )
 def test_rules(changes: dict[str, object], installed: Installed | None, expected: Choice) -> None:

@@ -284,3 +284,30 @@ def test_a_clock_that_was_set_back_does_not_keep_a_slow_node_out() -> None:
         assert upstream.refusal(0.2) is None
 
     run(scene())
+
+
+class Slower(FakeRemote):
+    """Its audits, which come last, take long; and it keeps both apart."""
+
+    async def ask(self, request: Request, remaining_s: float) -> Prediction:
+        if request.audit:
+            await asyncio.sleep(1.0)
+            raise BusyError("requests come first")
+        return await super().ask(request, remaining_s)
+
+
+def test_audits_take_no_requests_place_and_say_nothing_of_requests() -> None:
+    async def live() -> tuple[list[Prediction], float, float]:
+        upstream = Upstream(Slower(), now_s, jitter=lambda: 0.5)
+        upstream._limit.limit = 4.0
+        audits = [upstream.ask(Request(text="a", audit=True), 5.0) for _ in range(4)]
+        async with asyncio.TaskGroup() as group:
+            unseen = [group.create_task(audit) for audit in audits]
+            await asyncio.sleep(0.0)
+            asked = [group.create_task(predict([upstream])) for _ in range(4)]
+        assert all(isinstance(task.result(), BusyError) for task in unseen)
+        return [task.result() for task in asked], upstream.use, upstream._limit.limit
+
+    answers, use, limit = run(live())
+    assert [answer.tier for answer in answers] == [Tier.CLOUD] * 4
+    assert (use, limit) == (0.0, 4.0)

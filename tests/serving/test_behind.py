@@ -45,6 +45,7 @@ class Hub:
     def __init__(self, published: Published) -> None:
         self.asked: Counter[str] = Counter()
         self.batches: list[tuple[dict[bytes, bytes], bytes]] = []
+        self.reply = b'{"taken": 1}'
         routes = [self._counted(route) for route in folder_routes("/repository", published.folder)]
         routes += [Route("POST", "/enroll", self._enroll), Route("POST", "/reports", self._reports)]
         self.served = Served(App(routes))
@@ -64,7 +65,7 @@ class Hub:
 
     async def _reports(self, call: Call) -> Reply:
         self.batches.append((dict(call.headers), call.body))
-        return Reply(b'{"taken": 1}')
+        return Reply(self.reply)
 
 
 class Site:
@@ -182,6 +183,21 @@ def test_what_devices_send_is_passed_on(site: Site) -> None:
     check_batch(site.hub.batches[-1][1], headers[VIA_SIGNATURE.encode()].decode(), site.public_key)
     with pytest.raises(AccessError):
         check_batch(site.hub.batches[-1][1] + b" ", headers[VIA_SIGNATURE.encode()].decode(), site.public_key)
+
+
+def test_what_the_hub_does_not_believe_is_said(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.hub.reply = b'{"taken": 1, "refused": [{"device": "d2", "why": "expected its own key"}]}'
+
+    async def run() -> None:
+        upward = Upward(site.hub.served.url, Trust(), None, every_s=60.0)
+        for name in ("d1", "d2"):
+            await upward.take(Call({}, {}, signed(name, Ed25519PrivateKey.generate())))
+        upward.begin()
+        await upward.aclose()
+        assert not upward._waiting
+
+    asyncio.run(run())
+    assert "d2: expected its own key" in caplog.text and "d1" not in caplog.text
 
 
 def test_reports_wait_for_a_hub_that_is_away_in_a_bounded_place() -> None:

@@ -1,5 +1,6 @@
 """What a node holds: the releases that a rollout names, tested, before and after devices run them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 
 from tests.tiny_release import WORDS, make_release
 from tests.update.published import Published
-from tianti.errors import RunError, UpdateError
+from tianti.errors import PackageError, RunError, TiantiError, UpdateError
 from tianti.package import Shipment
 from tianti.serving.catalogue import read_wanted
 from tianti.spec import Tier
 from tianti.update.hosting import GRACE_S, Hosting, read_hosted
 from tianti.update.selftest import self_test
+from tianti.update.source import FolderSource
 from tianti.update.state import StateFile
 
 
@@ -30,6 +32,7 @@ class World:
         self.first, self.second, self.third = self.published.shipments.values()
         self.folder = self.published.device(folder / "edge", tier=Tier.EDGE)
         self.tested: list[str] = []
+        self.fault: Exception = PackageError("it does not run")
         self.bad: set[str] = set()
         self.hosting = self.open()
 
@@ -42,7 +45,7 @@ class World:
     def test(self, release: Path, tier: Tier) -> None:
         self.tested.append(release.name)
         if release.name in self.bad:
-            raise RunError("it does not run")
+            raise self.fault
 
     def held(self) -> set[int]:
         """The counters of what is served, as the node reads them; each with its files."""
@@ -124,6 +127,42 @@ def test_a_release_that_fails_its_self_test_is_not_held_and_the_other_one_is(wor
     assert StateFile(world.folder).load().bad == (world.second.release,)
     assert not world.open().check()
     assert world.tested.count(world.second.release) == 1
+
+
+def test_a_self_test_that_comes_to_no_end_is_done_again_three_times(world: World) -> None:
+    world.roll(world.first)
+    world.hosting.check()
+    for fault, refused in ((UpdateError("no process can be started"), False), (RunError("too late"), True)):
+        world.fault = fault
+        world.bad.add(world.second.release)
+        world.roll(world.second, world.first)
+        for _ in range(4):
+            with pytest.raises(TiantiError, match=str(fault) if not refused else "too late|no end 3 times"):
+                world.hosting.check()
+        assert (world.second.release in StateFile(world.folder).load().bad) == refused
+    assert not world.hosting.check()
+    assert world.held() == {1}
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.roll(world.first)
+    world.hosting.check()
+    world.roll(world.second, world.first)
+    stream, starts = FolderSource.stream, []
+
+    def breaks(source: FolderSource, path: str, start: int = 0) -> Iterator[bytes]:
+        if not path.startswith("blobs"):
+            yield from stream(source, path, start)
+        else:
+            starts.append(start)
+            yield b"".join(stream(source, path, start))[:100]
+            raise UpdateError("cut off")
+
+    monkeypatch.setattr(FolderSource, "stream", breaks)
+    for _ in range(2):
+        with pytest.raises(UpdateError, match="cut off"):
+            world.hosting.check()
+    assert starts == [0, 100]
 
 
 def test_what_was_cut_off_is_gone_on_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

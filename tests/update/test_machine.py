@@ -74,6 +74,20 @@ def test_a_release_that_the_self_test_refused_is_bad_once() -> None:
     assert state == replace(GOOD_A, bad=(B,))
 
 
+def test_attempts_that_came_to_no_end_make_a_release_bad_and_those_that_did_do_not() -> None:
+    state = UpdateState(active="old")
+    for _ in range(5):
+        state = machine.came_through(machine.attempted(state, "new"), "new")
+    assert state.attempts == {}
+    for _ in range(MAX_TRIES):
+        state = machine.attempted(machine.attempted(state, "new"), "other")
+        state = machine.came_through(state, "other")
+    assert (state.bad, state.attempts) == ((), {"new": MAX_TRIES})
+    assert machine.cleared(state, "new").attempts == machine.began_trial(state, "new").attempts == {}
+    last = machine.attempted(state, "new")
+    assert (last.bad, last.attempts) == (("new",), {})
+
+
 def test_below_a_floor_that_was_ever_signed_nothing_is_chosen() -> None:
     state = machine.learned(GOOD_A, said(floor=3), None, NOW_S)
     state = machine.learned(state, said(floor=0), None, NOW_S)

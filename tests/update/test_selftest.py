@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.tiny_release import make_release
-from tianti.errors import IntegrityError, RunError, UpdateError
+from tianti.errors import IntegrityError, PackageError, RunError, UpdateError
 from tianti.package import Golden, bind, write_package, write_release
 from tianti.spec import Tier
 from tianti.update.selftest import self_test
@@ -45,7 +45,7 @@ def test_a_tier_that_is_not_there_fails(tmp_path: Path) -> None:
     release = make_release(tmp_path)
     for path in (release.folder / "packages" / "edge").glob("*.json"):
         path.unlink()
-    with pytest.raises(RunError, match="manifest"):
+    with pytest.raises(PackageError, match="manifest"):
         self_test(release.folder, Tier.EDGE)
 
 

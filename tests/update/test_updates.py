@@ -15,7 +15,7 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 from tests.papers import Papers
 from tests.tiny_release import WORDS, make_release
 from tests.update.published import Published
-from tianti.errors import RunError, StoreError, UpdateError, UsageError
+from tianti.errors import PackageError, RunError, StoreError, UpdateError, UsageError
 from tianti.package import Beside, Report, Signed, check_report, read_report
 from tianti.spec import Tier
 from tianti.update.identity import make_key
@@ -41,6 +41,7 @@ class World:
         self.folder = self.repository.device(folder / "device")
         self.tested: list[str] = []
         self.bad: set[str] = set()
+        self.fault: Exception | None = None
 
     def open(self, **more: object) -> Updates:
         updates = Updates(self.folder, test=self.test, **more)  # type: ignore[arg-type]
@@ -50,7 +51,9 @@ class World:
     def test(self, release: Path, tier: Tier) -> None:
         self.tested.append(release.name)
         if release.name in self.bad:
-            raise RunError("it does not do")
+            raise PackageError("it does not do")
+        if self.fault is not None:
+            raise self.fault
 
     def on(self, count: int) -> Updates:
         """A device that has come to the release of this index, one by one."""
@@ -174,6 +177,83 @@ def test_a_failed_self_test_never_serves_and_is_not_fetched_again(world: World) 
     assert updates.totals.fates[world.ids[1]] == "failed"
 
 
+def test_a_self_test_that_comes_to_no_end_is_done_again_three_times(world: World) -> None:
+    updates = world.on(0)
+    world.repository.roll(world.ids[1])
+    world.fault = RunError("no answer within 60 s")
+    for failures in (1, 2):
+        with pytest.raises(UpdateError, match="will be again: no answer"):
+            updates.check()
+        assert updates.failures == failures  # so that the next one waits for longer
+    world.fault = None
+    assert take(updates) == world.ids[1]
+    updates.prove()
+    assert updates.state().attempts == {}
+    world.fault = RunError("no answer within 60 s")
+    world.repository.roll(world.ids[2])
+    for _ in range(3):
+        with pytest.raises(UpdateError):
+            updates.check()
+    checked = updates.check()
+    assert checked.refused is not None and "no end 3 times" in checked.refused
+    assert (updates.check().reason, updates.totals.fates[world.ids[2]]) == ("failed here", "failed")
+    assert (updates.serving().name, updates.state().attempts) == (world.ids[1], {})
+
+
+def test_a_self_test_that_takes_the_device_down_is_left_after_three_times(world: World) -> None:
+    world.on(0).close()
+    world.repository.roll(world.ids[1])
+    for _ in range(3):
+        updates = world.open()
+        assert updates.attempt(world.ids[1])
+        updates._lock.release()  # the power is gone
+    tested = len(world.tested)
+    updates = world.open()
+    checked = updates.check()
+    assert checked.refused is not None and len(world.tested) == tested
+    assert (updates.serving().name, updates.state().bad) == (world.ids[0], (world.ids[1],))
+
+
+def test_what_says_nothing_of_the_release_is_not_counted(world: World) -> None:
+    updates = world.on(0)
+    world.repository.roll(world.ids[1])
+    world.fault = UpdateError("no process can be started")
+    for _ in range(5):
+        with pytest.raises(UpdateError, match="no process"):
+            updates.check()
+    world.fault = None
+    assert take(updates) == world.ids[1]
+
+
+def test_a_full_disk_at_the_start_of_a_trial_leaves_the_last_good_one(world: World) -> None:
+    updates = world.on(0)
+    world.repository.roll(world.ids[1])
+    take(updates)
+    updates._lock.release()
+    again = world.open()
+    write, again._disk.write = again._disk.write, _full  # type: ignore[method-assign]
+    for _ in range(5):
+        assert again.serving().name == world.ids[0]  # a start that is not counted could go on for ever
+    again._disk.write = write  # type: ignore[method-assign]
+    assert again.serving().name == world.ids[1]
+    assert again.state().trial == Trial(world.ids[1], 2)
+
+
+def test_what_another_rollout_left_half_done_makes_room(world: World) -> None:
+    updates = world.on(0)
+    world.repository.roll(world.ids[1])
+    append, updates._disk.append = updates._disk.append, _full  # type: ignore[method-assign]
+    left = [world.folder / "releases" / release for release in world.ids[1:]]
+    for release, folder in zip(world.ids[1:], left, strict=True):
+        world.repository.roll(release)
+        with pytest.raises(StoreError):
+            updates.check()
+        assert folder.exists()  # to go on with
+    assert not left[0].exists()
+    updates._disk.append = append  # type: ignore[method-assign]
+    assert take(updates) == world.ids[2]
+
+
 def test_a_rollback_needs_no_new_download_and_no_trial(world: World) -> None:
     updates = world.on(1)
     world.repository.roll(world.ids[0])
@@ -286,14 +366,16 @@ def test_it_needs_what_the_release_needs(world: World, monkeypatch: pytest.Monke
 class Taker(BaseHTTPRequestHandler):
     taken: list[bytes]
     status = 200
+    reply = b'{"taken": 1}'
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         if type(self).status == 200:
             type(self).taken.append(body)
         self.send_response(type(self).status)
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(self.reply)))
         self.end_headers()
+        self.wfile.write(self.reply)
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -315,6 +397,11 @@ def test_reports_are_signed_totals_that_lose_nothing(world: World, tmp_path: Pat
     with pytest.raises(UpdateError, match="503"):
         updates.report()
     taker.status = 200  # type: ignore[attr-defined]
+    for reply, told in ((b'{"taken":0,"refused":[{"device":"d1","why":"it was revoked"}]}', "revoked"), (b"", "a hub")):
+        taker.reply = reply  # type: ignore[attr-defined]
+        with pytest.raises(UpdateError, match=told):
+            updates.report()
+    taker.taken, taker.reply = taker.taken[:1], Taker.reply  # type: ignore[attr-defined]
     updates.close()
     again = world.open()
     assert again.report()
@@ -350,6 +437,23 @@ def test_a_repository_behind_a_private_authority(world: World, tmp_path: Path) -
     (world.folder / "ca.pem").write_bytes(papers.nodes_ca.read_bytes())
     updates = world.open()
     assert updates.check().ready == world.ids[0]
+    updates.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_name_outside_ascii_over_http(tmp_path: Path) -> None:
+    repository = Published(tmp_path / "repository")
+    repository.product = "天梯"
+    release = repository.add(make_release(tmp_path / "release", name="天梯"))
+    repository.roll(release)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(repository.folder))
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    folder = repository.device(tmp_path / "device", repository=f"http://127.0.0.1:{server.server_port}")
+    updates = Updates(folder, test=lambda release, tier: None)
+    updates.lead()
+    assert take(updates) == release
     updates.close()
     server.shutdown()
     server.server_close()

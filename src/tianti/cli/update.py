@@ -28,9 +28,10 @@ _WHY = {
     "older than the installed": "the rollout's release is older than the one that serves",
     "no ring fits": "no ring of the rollout is for this device",
     "not in the ring": "the rollout has not come to this device yet",
-    "none is allowed": "nothing that the rollout names is for this device now",
+    "none is allowed": "the release that serves was revoked, and nothing that the rollout names is for this device now",
     "failed here": "the rollout's release failed on this device before",
 }
+_CURE = {True: "leave it to that, or stop the program first", False: "stop the program, run this again, then start it"}
 
 
 @click.command("update")
@@ -63,7 +64,7 @@ def update_command(folder: Path, media: Path | None, status: bool, as_json: bool
 
 def _check(updates: "Updates", tell: bool) -> "Checked":
     if not updates.lead():
-        raise UsageError(f"{updates.folder}: a program that runs keeps it up to date; end it first, or leave it to it")
+        raise UsageError(f"{updates.folder}: a program that runs keeps it up to date; {_CURE[tell]}")
     with _bar() as progress:
         checked = updates.check(progress)
     if checked.ready is not None:

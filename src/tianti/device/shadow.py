@@ -21,7 +21,7 @@ class Shadow:
     """Runs a node of its own, which leads nowhere, in one thread until it is closed."""
 
     def __init__(self, node: Node) -> None:
-        self.release = node.release
+        self.release, self.scored = node.release, 0
         self._node = node
         self._texts: Queue[tuple[str, str, bool] | None] = Queue(_WAITING)
         self._lock, self._counts, self._ending = threading.Lock(), Beside(), False
@@ -62,6 +62,7 @@ class Shadow:
         node, began_s = self._node, self._node.clock()
         terms = node.entry_terms(_DEADLINE_MS, began_s)
         kept = node.keep(node.answer(text), terms, began_s, enters=False)
+        self.scored += 1
         same = kept is not None and kept.label == label
         with self._lock:
             had = self._counts
@@ -70,5 +71,5 @@ class Shadow:
                 kept=had.kept + (kept is not None and not of_cloud),
                 agreeing=had.agreeing + (same and not of_cloud),
                 audited=had.audited + of_cloud,
-                harmful=had.harmful + (of_cloud and kept is not None and not same),
+                differing=had.differing + (of_cloud and kept is not None and not same),
             )

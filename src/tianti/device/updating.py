@@ -24,7 +24,7 @@ from tianti.runtimes.trust import Trust
 from tianti.spec import Prediction, Tier
 from tianti.spec.endpoint import split_url
 from tianti.update.home import read_home, release_folder
-from tianti.update.trial import Counts, judge
+from tianti.update.trial import ANSWERS, Counts, judge
 from tianti.update.updates import Updates
 
 _LOOK_S = 10.0  # between looks at a trial, a shadow, or what another process does
@@ -84,7 +84,7 @@ class Updating:
         self._unfit: set[str] = set()
         self._shadow: Shadow | None = None
         self._on_trial, self._kept_s = False, 0.0
-        self._rollout, self._failures = 0, 0
+        self._rollout, self._failures, self._said = 0, 0, ""
         self._hint, self._hinted_s = False, -_HINT_S
         self._wake, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="tianti-updates", daemon=True)
@@ -95,7 +95,7 @@ class Updating:
     def begin(self, make: type[Ladder], deadline_ms: float) -> Ladder:
         """The ladder, which is kept up to date from now on."""
         updates = self._updates
-        updates.lead()
+        self._guard(updates.lead)
         try:
             node = self._open()
         except UpdateError:  # there is nothing that serves
@@ -159,12 +159,13 @@ class Updating:
             _log.warning("%s", error)
             return _LOST_S
 
-    def _guard(self, step: Callable[[], None]) -> None:
+    def _guard(self, step: Callable[[], object]) -> None:
         """Whatever happens, the thread has to go on."""
         try:
             step()
         except TiantiError as error:
-            _log.warning("%s", error)
+            _log.log(logging.DEBUG if str(error) == self._said else logging.WARNING, "%s", error)
+            self._said = str(error)
         except Exception:
             _log.exception("no update")
 
@@ -214,7 +215,7 @@ class Updating:
         if release == now or release in self._unfit:
             return
         self._end_shadow()
-        if release is not None:
+        if release is not None and self._updates.attempt(release):
             try:
                 folder = release_folder(self._updates.folder, release)
                 node = Node(read_release(folder), self._updates.home.tier, policy=self._policy)
@@ -229,6 +230,7 @@ class Updating:
         if shadow is not None:
             shadow.close()
             self._updates.totals.stood_beside(shadow.release, shadow.take())
+            self._updates.came_through(shadow.release)
 
     def _open(self) -> CountedNode:
         """A node of the release that serves; one whose files have changed goes, and the last good one serves."""
@@ -237,9 +239,13 @@ class Updating:
             try:
                 return self._make(folder.name)
             except (PackageError, RunError) as error:
-                if not self._updates.leads:
-                    raise
-                self._updates.lost(folder.name, str(error))
+                good = self._updates.state().last_good
+                try:
+                    self._updates.lost(folder.name, str(error))
+                except (UsageError, StoreError):  # another process has to say so, or the disk takes nothing
+                    if good in (None, folder.name):
+                        raise error from None
+                    return self._make(good)
 
     def _make(self, release: str) -> CountedNode:
         found = read_release(release_folder(self._updates.folder, release))
@@ -254,7 +260,8 @@ class Updating:
         if (before := getattr(self, "_node", node)) is not node:
             node.control.follow(before.control)
         self._node, self._counting = node, counting
-        self._on_trial = updates.leads and updates.state().trial is not None
+        trial = updates.state().trial
+        self._on_trial = updates.leads and trial is not None and trial.release == node.release
         self._ladder.swap(Auditor(node, partial(self._audited, counting)))
 
     def _audited(self, counting: Counting, text: str, prediction: Prediction, label: str) -> None:
@@ -275,8 +282,10 @@ class Updating:
 
     def _gather(self) -> None:
         self._counting.now()
-        if self._shadow is not None:
-            self._updates.totals.stood_beside(self._shadow.release, self._shadow.take())
+        if (shadow := self._shadow) is not None:
+            self._updates.totals.stood_beside(shadow.release, shadow.take())
+            if shadow.scored >= ANSWERS:  # a crash from now on is not held against it
+                self._updates.came_through(shadow.release, for_good=True)
 
     def _report(self) -> None:
         self._gather()

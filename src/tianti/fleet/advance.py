@@ -97,7 +97,7 @@ def _judge_shadow(known: Known, now_s: int) -> Verdict:
     )
     if verdict.step == "halt":
         return Verdict(
-            "halt", f"{seen.harmful} of {seen.audited} audited answers would differ from the cloud: {verdict.reason}"
+            "halt", f"{seen.differing} of {seen.audited} audited answers would differ from the cloud: {verdict.reason}"
         )
     if verdict.step == "advance":
         if seen.texts < terms.enough:

@@ -38,8 +38,8 @@ def count_fates(fates: Iterable[tuple[str, Fate, int]]) -> dict[str, Count]:
 
 
 def count_audits(beside: Mapping[str, Beside]) -> dict[str, Count]:
-    """Of a shadow ring: audited answers by source, and how many of them would have been harmful."""
-    return {source: Count(said.audited, min(said.harmful, said.audited)) for source, said in beside.items()}
+    """Of a shadow ring: audited answers by source, and how many of them would have differed from the cloud's."""
+    return {source: Count(said.audited, min(said.differing, said.audited)) for source, said in beside.items()}
 
 
 def total(beside: Iterable[Beside]) -> Beside:
@@ -50,5 +50,5 @@ def total(beside: Iterable[Beside]) -> Beside:
         kept=sum(said.kept for said in each),
         agreeing=sum(said.agreeing for said in each),
         audited=sum(said.audited for said in each),
-        harmful=sum(said.harmful for said in each),
+        differing=sum(said.differing for said in each),
     )

@@ -46,7 +46,7 @@ CREATE INDEX fresh ON fates (product, channel, release, tier, since_s, source, p
 CREATE INDEX met ON fates (tier, product, channel, release, fate);
 CREATE TABLE beside (
     device TEXT, release TEXT, product TEXT NOT NULL, channel TEXT NOT NULL, source TEXT NOT NULL, texts INTEGER,
-    kept INTEGER, agreeing INTEGER, audited INTEGER, harmful INTEGER, PRIMARY KEY (device, release)
+    kept INTEGER, agreeing INTEGER, audited INTEGER, differing INTEGER, PRIMARY KEY (device, release)
 ) WITHOUT ROWID;
 CREATE TABLE judged (
     product TEXT, channel TEXT, release TEXT, record BLOB NOT NULL, PRIMARY KEY (product, channel, release)
@@ -209,7 +209,7 @@ class SqliteLedger:
     def beside(self, line: Line, release: str) -> Mapping[str, Beside]:
         """By source, what a release in a shadow ring has scored."""
         query = (
-            "SELECT source, SUM(texts), SUM(kept), SUM(agreeing), SUM(audited), SUM(harmful) FROM beside"
+            "SELECT source, SUM(texts), SUM(kept), SUM(agreeing), SUM(audited), SUM(differing) FROM beside"
             " WHERE product = ? AND channel = ? AND release = ? GROUP BY source"
         )
         with self._reading():
@@ -294,5 +294,5 @@ def _device(record: bytes) -> Device:
 
 
 def _beside(sums: list[int]) -> Beside:
-    texts, kept, agreeing, audited, harmful = sums
-    return Beside(texts=texts, kept=kept, agreeing=agreeing, audited=audited, harmful=harmful)
+    texts, kept, agreeing, audited, differing = sums
+    return Beside(texts=texts, kept=kept, agreeing=agreeing, audited=audited, differing=differing)

@@ -14,7 +14,7 @@ from tianti.errors import AccessError, OverloadError, TiantiError, UsageError
 from tianti.fleet import Device, Ledger, Told, believe, source_of, trusted
 from tianti.hub.tally import Tally
 from tianti.package import Report, Signed, check_batch, read_report
-from tianti.package.report import VIA, VIA_SIGNATURE
+from tianti.package.report import VIA, VIA_SIGNATURE, Refused, Taken
 from tianti.serving.http import Call, Reply, Route
 from tianti.spec import Tier
 
@@ -23,20 +23,6 @@ _MOST_BYTES = 16_384
 _MOST_WAITING = 20_000
 _AGAIN_S = 10.0
 _BATCH = msgspec.json.Decoder(list[Signed])
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A report that is not believed."""
-
-    device: str
-    why: str
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """The reply: how many reports are kept, and which ones not."""
-
-    taken: int
-    refused: tuple[Refused, ...] = ()
 
 
 class Intake:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from tianti.errors import AccessError, UsageError, needs_extra
+from tianti.errors import AccessError, UpdateError, UsageError, needs_extra
 from tianti.package.manifest import Name
 from tianti.package.rollout import Natural, ReleaseId
 from tianti.spec import Tier
@@ -32,15 +32,15 @@ taken back by the trial."""
 class Beside(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a release in a shadow ring has scored beside the serving one.
 
-    Of `texts`, `kept` would have been answered here, `agreeing` of those as they were; `audited`, of which `harmful`
-    would have been wrong where the cloud was right.
+    Of `texts`, `kept` would have been answered here, `agreeing` of those as they were; of `audited`, it would have
+    kept `differing` with another label than the cloud's, whichever was right.
     """
 
     texts: Natural = 0
     kept: Natural = 0
     agreeing: Natural = 0
     audited: Natural = 0
-    harmful: Natural = 0
+    differing: Natural = 0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,6 +76,32 @@ class Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     report: msgspec.Raw
     signature: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A report that is not believed."""
+
+    device: str
+    why: str
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The answer to a batch: how many reports are kept, and which ones not."""
+
+    taken: int
+    refused: tuple[Refused, ...] = ()
+
+
+def decode_taken(content: bytes) -> Taken:
+    """The answer to a batch.
+
+    Raises:
+        UpdateError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(content, type=Taken)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpdateError(f"expected how many reports were taken, got: {error}; is it a hub?") from error
 
 
 def sign_report(report: Report, key: "Ed25519PrivateKey") -> Signed:

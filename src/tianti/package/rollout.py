@@ -39,7 +39,7 @@ Reason = Literal[
     "none is allowed",
     "failed here",
 ]
-"""Why a device goes or stays. `none is allowed`: it has none, or a revoked one, and whether that serves is its own;
+"""Why a device goes or stays. `none is allowed`: it has a revoked one, and whether that serves is its own;
 `failed here` is not said by `decide`, but by a device that remembers."""
 
 
@@ -160,7 +160,7 @@ def decide(rollout: Rollout, facts: Facts, installed: Installed | None, now_s: i
     back = rollout.previous
     if back is not None and back not in rollout.revoked and rollout.previous_counter >= rollout.floor:
         return Choice(back, "previous")
-    return Choice(None, "none is allowed")
+    return Choice(None, against if installed is None else "none is allowed")
 
 
 def _against(rollout: Rollout, facts: Facts, installed: Installed | None, now_s: int) -> Reason | None:

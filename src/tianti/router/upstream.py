@@ -72,7 +72,7 @@ class Upstream:
         self._clock = clock
         self._jitter = jitter
         self._breaker = Breaker(jitter)
-        self._limit = Limit(jitter)
+        self._limit, self._audits = Limit(jitter), Limit(jitter)
         self._retries = Retries()
         self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT)  # (when, how long)
         self._usual_s = 0.0
@@ -104,11 +104,12 @@ class Upstream:
         return self._jitter() * math.ldexp(_BASE_WAIT_S, attempt - 1) if self._retries.take() else None
 
     async def ask(self, request: Request, remaining_s: float) -> Prediction | UpstreamError:
-        """Ask the node, and remember how it went."""
+        """Ask the node, and remember how it went; audits come last there, take no request's place and tell nothing."""
         if self._breaker.is_open:  # since a retry began to wait
             return BusyError(f"{self.name} is out; it was not asked")
-        if not self._limit.enter():
-            self._full_at_s = self._clock()
+        limit = self._audits if request.audit else self._limit
+        if not limit.enter():
+            self._was_full(request)
             return BusyError(f"{self.name} has as much under way as it can take; it was not asked")
         began_s, took_s = self._clock(), None
         try:
@@ -120,21 +121,26 @@ class Upstream:
             self._breaker.succeeded()
             return error
         except BusyError as error:  # neither a failure nor a success; the limit shrinks until it says so no more
-            self._full_at_s = self._clock()
+            self._was_full(request)
             return error
         except UpstreamError as error:
             if not error.shared:  # one call that fails is one failure, however many texts it took along
                 self._breaker.failed(self._clock())
                 self._ensure_probing()
             if isinstance(error, DeadlineError):
-                self._full_at_s = self._clock()
+                self._was_full(request)
             return error
         finally:  # also where the caller gave up
-            self._limit.left(took_s, self._clock())
+            limit.left(took_s, self._clock())
         self._breaker.succeeded()
         self._retries.succeeded()
-        self._remember(took_s)
+        if not request.audit:
+            self._remember(took_s)
         return prediction
+
+    def _was_full(self, request: Request) -> None:
+        if not request.audit:
+            self._full_at_s = self._clock()
 
     def _remember(self, took_s: float) -> None:
         self._recent.append((self._clock(), took_s))

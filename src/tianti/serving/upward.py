@@ -22,7 +22,7 @@ from tianti.errors import (
     UsageError,
 )
 from tianti.package import Signed, read_report, sign_batch
-from tianti.package.report import VIA, VIA_SIGNATURE
+from tianti.package.report import VIA, VIA_SIGNATURE, decode_taken
 from tianti.runtimes.http import Connection
 from tianti.runtimes.trust import Trust
 from tianti.serving.http import Call, Reply, Route
@@ -127,7 +127,9 @@ class Upward:
             if self._identity is not None:
                 headers = {VIA: self._identity.device, VIA_SIGNATURE: sign_batch(body, self._identity.key)}
             try:
-                await self._connection().call("/reports", _CALL_S, body, headers)
+                taken = decode_taken(await self._connection().call("/reports", _CALL_S, body, headers))
+                for refused in taken.refused:
+                    _log.warning("the hub does not believe a report of %s: %s", refused.device, refused.why)
             except RefusedError as error:
                 _log.error("the hub does not take %d reports: %s", len(batch), error)
             for signature in batch:

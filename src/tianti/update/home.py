@@ -72,6 +72,18 @@ def read_home(folder: Path) -> Home:
     return home
 
 
+def read_root(folder: Path) -> bytes:
+    """The TUF root metadata that the device of this folder trusts from the start.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return (folder / "root.json").read_bytes()
+    except OSError as error:
+        raise UsageError(f"{folder}: expected root.json, got: {error.strerror}; enroll the device again") from error
+
+
 def trust_of(folder: Path) -> Trust:
     """How the device of this folder knows its repository, and who takes its reports."""
     authority = folder / "ca.pem"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from tianti.errors import StoreError, TiantiError, UpdateError
+from tianti.errors import PackageError, RunError, StoreError, TiantiError, UpdateError
 from tianti.package import Installed, Rollout, sign_report
 from tianti.spec import Tier
 from tianti.store import canonical_json
@@ -24,7 +24,7 @@ from tianti.update import machine
 from tianti.update.contract import MetadataClient, Said, Source
 from tianti.update.disk import Disk, put
 from tianti.update.facts import check_runs, facts_of, own_runtime
-from tianti.update.home import read_home, release_folder, trust_of
+from tianti.update.home import read_home, read_root, release_folder, trust_of
 from tianti.update.identity import read_key
 from tianti.update.install import collect, install
 from tianti.update.metadata import TufClient
@@ -132,7 +132,7 @@ class Hosting:
         save_totals(self._folder, self._totals, self._disk)
         holds = sorted(read_hosted(self._folder).held)
         report = make_report(self._home, self._totals, state, holds, at_s=at_s, runtime=own_runtime())
-        send(self._home.reports, [sign_report(report, key)], self._trust)
+        send(self._home.reports, sign_report(report, key), self._trust)
         return True
 
     def turn(self) -> None:
@@ -156,7 +156,7 @@ class Hosting:
 
     def _client(self, state: UpdateState) -> MetadataClient:
         if self._metadata is None:
-            home, root = self._home, (self._folder / "root.json").read_bytes()
+            home, root = self._home, read_root(self._folder)
             self._metadata = TufClient(self._folder, root, self._source, home.product, home.channel, state)
         return self._metadata
 
@@ -179,25 +179,34 @@ class Hosting:
         before_state = self._file.load()
         state = self._answer_with(rollout, before_state, kept, now_s)
         self._write(state, hosted)
-        collect(self._folder, kept, self._disk)
+        collect(self._folder, {*kept, *_named(rollout, state)}, self._disk)  # what is half fetched is gone on with
         if failed is not None:
             raise failed
         self._whole = True
         return kept.keys() != before.held.keys() or state.active != before_state.active
 
     def _install(self, release: str) -> None:
-        """Raises TiantiError; a release that does not pass its self-test is bad from now on."""
+        """Raises TiantiError; a release that does not pass its self-test, or comes to no end of it, is bad then."""
         shipment = self._client(self._file.load()).shipment(release)
         check_runs(shipment)
         have = [release_folder(self._folder, each) for each in read_hosted(self._folder).held]
         tier = self._home.tier
         folder = install(self._folder, shipment, self._source, tier=tier, have=have, disk=self._disk)
+        state = self._file.save(machine.attempted(self._file.load(), release))
         try:
+            if release in state.bad:
+                raise PackageError(f"its self-test came to no end {machine.MAX_TRIES} times")
             self._test(folder, tier)
-        except TiantiError as error:
+        except PackageError as error:
             self._file.save(machine.refused(self._file.load(), release))
             self._totals.fated(release, "failed")
             raise UpdateError(f"release {release[:12]} does not run on this node: {error}; roll out another") from error
+        except RunError:  # may be of this hour, and not the release's
+            raise
+        except BaseException:
+            self._file.save(machine.came_through(self._file.load(), release))
+            raise
+        self._file.save(machine.cleared(self._file.load(), release))
         _log.info("release %s, counter %d, is ready on this node", release[:12], shipment.counter)
 
     def _answer_with(self, rollout: Rollout, state: UpdateState, held: dict[str, Held], now_s: int) -> UpdateState:

@@ -66,6 +66,7 @@ def choose(state: UpdateState, rollout: Rollout, facts: Facts, installed: Instal
 
 def began_trial(state: UpdateState, release: str) -> UpdateState:
     """The release is to serve from now on; one that was the last good needs no trial."""
+    state = cleared(state, release)
     if release == state.last_good:
         return replace(state, active=release, trial=None)
     good = state.last_good if state.trial else state.active
@@ -88,6 +89,29 @@ def ended(state: UpdateState) -> UpdateState:
     return replace(state, trial=replace(state.trial, tries=max(0, state.trial.tries - 1)))
 
 
+def attempted(state: UpdateState, release: str) -> UpdateState:
+    """Before a release is tested, or runs beside; one that was MAX_TRIES times, and came to no end, is bad."""
+    tries = state.attempts.get(release, 0)
+    if tries >= MAX_TRIES:
+        return refused(state, release)
+    return _with_attempts(state, release, tries + 1)
+
+
+def came_through(state: UpdateState, release: str) -> UpdateState:
+    """The last attempt came to its end: it does not count among those that did not."""
+    return _with_attempts(state, release, state.attempts.get(release, 0) - 1)
+
+
+def cleared(state: UpdateState, release: str) -> UpdateState:
+    """No attempt is held against a release any more."""
+    return _with_attempts(state, release, 0)
+
+
+def _with_attempts(state: UpdateState, release: str, tries: int) -> UpdateState:
+    others = {other: count for other, count in state.attempts.items() if other != release}
+    return replace(state, attempts={**others, release: tries} if tries > 0 else others)
+
+
 def proved(state: UpdateState) -> UpdateState:
     """The release on trial is good."""
     return replace(state, trial=None)
@@ -108,4 +132,5 @@ def lost(state: UpdateState) -> UpdateState:
 
 def refused(state: UpdateState, release: str) -> UpdateState:
     """A release failed before it served, and is not tried again."""
+    state = cleared(state, release)
     return state if release in state.bad else replace(state, bad=(*state.bad, release))

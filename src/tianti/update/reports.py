@@ -6,16 +6,18 @@ Not here: counting (`device`), the report's format (`package.report`), what foll
 text and no label is in it; what was not taken is in the next report, since each holds all that the last one held.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from tianti.errors import UpdateError, UsageError
+from tianti.errors import UpdateError, UpstreamError
 from tianti.package import Beside, Fate, Report, Signed
-from tianti.runtimes.trust import Trust, client_context, is_loopback, take_up, token_header
-from tianti.spec.endpoint import split_url
+from tianti.package.report import decode_taken
+from tianti.runtimes.http import Connection
+from tianti.runtimes.trust import Trust
 from tianti.update.disk import Disk, put
 from tianti.update.home import Home
 from tianti.update.state import UpdateState
@@ -115,28 +117,24 @@ def _fates(totals: Totals, state: UpdateState, holds: Sequence[str]) -> dict[str
     return fates
 
 
-def send(url: str, reports: Sequence[Signed], trust: Trust) -> None:
-    """POST reports as one JSON list.
+def send(url: str, signed: Signed, trust: Trust) -> None:
+    """POST a report.
 
     Raises:
-        UpdateError: they were not taken.
+        UpdateError: it was not taken.
         UsageError: the URL is not one, or what the trust names cannot be used with it.
     """
-    import httpx2
-
-    parts = split_url(url)
-    if parts is None:
-        raise UsageError(f"reports: expected a URL such as https://hub:8443/reports, got {url!r}; enroll again")
-    if trust != Trust() and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise UsageError(f"reports: expected https:// where certificates or a token are named, got {parts.netloc}")
-    context = client_context(trust) if parts.scheme == "https" else None
-    if context is not None:
-        take_up(context, trust)
-    headers = {"content-type": "application/json", **token_header(trust)}
     try:
-        with httpx2.Client(timeout=_TIMEOUT_S, trust_env=False, verify=context or False, headers=headers) as client:
-            status = client.post(url, content=msgspec.json.encode(reports)).status_code
-    except httpx2.HTTPError as error:
-        raise UpdateError(f"{parts.netloc} takes no reports: {error}; they go with the next") from error
-    if not 200 <= status < 300:
-        raise UpdateError(f"{parts.netloc} answered {status} to reports; they go with the next")
+        taken = decode_taken(asyncio.run(_post(url, msgspec.json.encode([signed]), trust)))
+    except (UpstreamError, UpdateError) as error:
+        raise UpdateError(f"a report was not taken, and goes with the next: {error}") from error
+    for refused in taken.refused:
+        raise UpdateError(f"a report was not believed: {refused.why}")
+
+
+async def _post(url: str, body: bytes, trust: Trust) -> bytes:
+    connection = Connection(url, trust=trust)
+    try:
+        return await connection.call("", _TIMEOUT_S, body)
+    finally:
+        await connection.aclose()

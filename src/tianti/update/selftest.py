@@ -16,7 +16,8 @@ from tianti.package import Release, check_binding, read_release, verify_package
 from tianti.runtimes.goldens import run_goldens
 from tianti.spec import Tier
 
-_INTEGRITY = 3
+_INTEGRITY, _PACKAGE = 3, 4
+_KINDS: dict[int, type[TiantiError]] = {_INTEGRITY: IntegrityError, _PACKAGE: PackageError}
 _MEMORY_BYTES, _TIMES_SIZE = 1 << 30, 8
 _TOLD_CHARACTERS = 500
 
@@ -32,7 +33,8 @@ def self_test(release: Path, tier: Tier, *, timeout_s: float = 60.0, memory_byte
 
     Raises:
         IntegrityError: a file, the binding or an output is not what it must be.
-        RunError: it cannot be run here, or not within the time and the memory.
+        PackageError: there is no package of this tier, or it is malformed.
+        RunError: it cannot be run here now, or not within the time and the memory.
         UpdateError: no process can be started, which says nothing of the release.
     """
     if getattr(sys, "frozen", False) or not sys.executable:  # it would start the whole program again
@@ -55,7 +57,7 @@ def self_test(release: Path, tier: Tier, *, timeout_s: float = 60.0, memory_byte
         raise UpdateError(f"self-test of {release} cannot be started: {error}; check {sys.executable}") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()[-_TOLD_CHARACTERS:]
-        kind = IntegrityError if done.returncode == _INTEGRITY else RunError
+        kind = _KINDS.get(done.returncode, RunError)
         raise kind(f"self-test of {release} failed ({done.returncode}): {said or 'it said nothing'}")
 
 
@@ -66,9 +68,9 @@ def main(arguments: Sequence[str]) -> int:
         release = read_release(folder)
         _limit(memory_bytes or _MEMORY_BYTES + _TIMES_SIZE * _size_bytes(release, tier))
         check(release, tier)
-    except IntegrityError as error:
+    except PackageError as error:
         sys.stderr.write(f"{error}\n")
-        return _INTEGRITY
+        return _INTEGRITY if isinstance(error, IntegrityError) else _PACKAGE
     except (TiantiError, MemoryError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1

@@ -28,7 +28,8 @@ class Trial(msgspec.Struct, frozen=True):
 class UpdateState(msgspec.Struct, frozen=True, kw_only=True):
     """All that must outlast a power cut.
 
-    `seq` counts the saves. `active` serves; `last_good` is what to go back to; `bad` is never tried again. `floors` are
+    `seq` counts the saves. `active` serves; `last_good` is what to go back to; `bad` is never tried again. `attempts`
+    counts by release how often it was tested, or run beside, and came to no end. `floors` are
     the least versions of signed metadata by role, `counter` the least of releases, `time_floor_s` the least time that
     it can be: what is lower is refused, while `online_keys` are those that signed it. `etag` is of the timestamp last
     seen; `refreshed_s` is when metadata were last verified; `failures` counts the checks that failed in a row.
@@ -39,6 +40,7 @@ class UpdateState(msgspec.Struct, frozen=True, kw_only=True):
     last_good: str | None = None
     trial: Trial | None = None
     bad: tuple[str, ...] = ()
+    attempts: dict[str, int] = {}
     floors: dict[str, int] = {}
     counter: int = 0
     time_floor_s: int = 0

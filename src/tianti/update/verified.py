@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
@@ -72,7 +73,7 @@ class Verified:
         if self._updater.trusted.root.consistent_snapshot:
             name = f"{next(iter(target.hashes.values()))}.{name}"
         with _as_update_error(self._folder):
-            content = self._fetcher.download_bytes(f"targets/{folder}{slash}{name}", target.length)
+            content = self._fetcher.download_bytes(quote(f"targets/{folder}{slash}{name}"), target.length)
             target.verify_length_and_hashes(content)
         return content
 
