@@ -220,6 +220,7 @@ def test_a_hub_may_renew_while_a_release_is_being_packed(
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         made = lay(*arguments, **options)
+        monkeypatch.setattr("tianti.cli.signing.time.time", lambda: NOW_S + 3_600)
         monkeypatch.setattr(room, "lay_release", lay)
         run("sign", "refresh")
         return made
