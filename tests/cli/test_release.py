@@ -220,6 +220,7 @@ def test_a_hub_may_renew_while_a_release_is_being_packed(
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         made = lay(*arguments, **options)
+        monkeypatch.setattr("tianti.cli.signing.time.time", lambda: NOW_S + 3_600)
         monkeypatch.setattr(room, "lay_release", lay)
         run("sign", "refresh")
         return made
@@ -344,11 +345,13 @@ def test_a_hub_that_publishes_all_the_time_disturbs_nobody(run: Run, releases: l
 
     hub = threading.Thread(target=renew)
     hub.start()
-    for _ in range(5):
-        run("sign", "halt", "tiny")
-        run("sign", "rollout", "tiny", "latest")
-    done.set()
-    hub.join()
+    try:
+        for _ in range(5):
+            run("sign", "halt", "tiny")
+            run("sign", "rollout", "tiny", "latest")
+    finally:
+        done.set()
+        hub.join()
     assert failed == []
 
 

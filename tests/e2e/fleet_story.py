@@ -15,7 +15,7 @@ from tests.e2e.fleet import PRODUCT, Answers, Fleet, wait_until
 from tests.tiny_release import WORDS, make_release
 from tianti.spec import Tier
 
-_PATIENCE_S = 240.0
+_PATIENCE_S = 420.0
 _STEADY_S, _WINDOW_S = 20.0, 20
 _KILL_EVERY_S, _HUB_S = 4.0, 45.0
 

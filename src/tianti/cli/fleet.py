@@ -26,7 +26,6 @@ _DB_OPTION = click.option(
 )
 _CHANNEL_OPTION = click.option("--channel", default="stable", show_default=True)
 _JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="One JSON line an item.")
-_HEARD_S = 3_600
 
 
 @contextmanager
@@ -52,8 +51,10 @@ def show_command(db: Path, as_json: bool) -> None:
     """Devices by tier, releases by what became of them, rollouts by step."""
     import msgspec
 
+    from tianti.fleet import HEARD_S
+
     with _ledger(db) as ledger:
-        fleet = ledger.fleet(int(time.time()) - _HEARD_S)
+        fleet = ledger.fleet(int(time.time()) - HEARD_S)
     if as_json:
         click.echo(msgspec.json.encode(fleet).decode())
         return

@@ -71,7 +71,11 @@ class Desk:
         self.signers: Signers = {}
         for each in keys:
             self._add(load_signers(each, passphrase))
-        self.now_s = int(time.time())
+
+    @property
+    def now_s(self) -> int:
+        """The time: packing a release takes minutes, in which a hub signs later times than that of before."""
+        return int(time.time())
 
     def make_keys(self, folder: Path, roles: "Collection[str]") -> "Mapping[str, Sequence[Signer]]":
         """New keys, under the passphrase of the others; they sign beside those from now on."""

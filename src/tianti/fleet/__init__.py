@@ -1,6 +1,6 @@
 """What a publisher concludes from a fleet's reports: whether a rollout's ring goes on, waits or is halted."""
 
-from tianti.fleet.advance import Known, decide_step
+from tianti.fleet.advance import HEARD_S, Known, decide_step
 from tianti.fleet.counts import count_fates, source_of
 from tianti.fleet.devices import Device, Invitation, admit, believe, device_id, invite, trusted
 from tianti.fleet.guard import Action, Count, Terms, Verdict, judge
@@ -9,6 +9,7 @@ from tianti.fleet.plan import Plan, Step, next_step, parse_steps
 from tianti.fleet.sqlite import SqliteLedger
 
 __all__ = [
+    "HEARD_S",
     "Action",
     "Count",
     "Device",

@@ -17,7 +17,7 @@ from tianti.fleet.plan import MILLION, Plan
 from tianti.package import Beside
 
 HEARD_S = 3_600
-"""A node above that has said nothing for so long is not waited for."""
+"""Who has said nothing for so long is away; a node above is then not waited for."""
 AGREES = 0.8
 """The least share of a shadow's answers that must be as they were given, for it to go on by itself."""
 _WORSE = 3.0  # times the bound: what a shadow ring's test tells from it

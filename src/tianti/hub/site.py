@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from tianti.errors import AccessError
-from tianti.fleet import Fleet, SqliteLedger
+from tianti.fleet import HEARD_S, Fleet, SqliteLedger
 from tianti.hub.governor import Governor
 from tianti.hub.intake import Intake
 from tianti.hub.press import Press
@@ -31,7 +31,6 @@ from tianti.serving.ports import open_port
 from tianti.serving.serve import Server
 from tianti.telemetry.logs import log_as_json
 
-HEARD_S = 3_600
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 _UNAVAILABLE = 503
 _log = logging.getLogger("tianti")
