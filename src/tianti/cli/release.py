@@ -84,7 +84,8 @@ def publish_command(
     click.echo(f"{shipment.product} {shipment.release[:12]}, release {shipment.counter}, is offered")
     for tier, sizes in result["tiers"].items():
         click.echo(f"  {tier:<7} {_size(sizes)}")
-    click.echo(f"next: tianti release rollout {shipment.product} {shipment.release[:12]} ...", err=True)
+    name = f"{shipment.product} {shipment.release[:12]}"
+    click.echo(f"next: tianti release rollout {name} -R {desk.folder} -K …", err=True)
 
 
 @release_group.command("list")
