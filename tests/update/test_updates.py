@@ -109,6 +109,15 @@ def test_nothing_new_changes_nothing(world: World) -> None:
     assert updates.state().seq == seq  # an idle poll writes nothing
 
 
+def test_a_trial_that_another_release_ends_is_over(world: World) -> None:
+    updates = world.on(0)
+    for release in world.ids[1:]:
+        world.repository.roll(release)
+        take(updates)
+    assert [updates.totals.fates[release] for release in world.ids] == ["activated", "staged", "trial"]
+    assert updates.state().last_good == world.ids[0]
+
+
 def test_a_trial_that_is_taken_back_is_not_tried_again(world: World) -> None:
     updates = world.on(0)
     world.repository.roll(world.ids[1])

@@ -121,8 +121,11 @@ class Steps:
         Raises:
             StoreError: the state cannot be written; the old one goes on.
         """
-        after = self._commit(machine.began_trial(self.state(), release))
+        before = self.state()
+        after = self._commit(machine.began_trial(before, release))
         self._begin(after)
+        if before.trial is not None and before.trial.release != release:  # it is neither proved nor at fault
+            self.totals.fated(before.trial.release, "staged")
         self._fated(release, "trial" if after.trial else "activated", "it serves from now on")
 
     def prove(self) -> None:
