@@ -7,20 +7,18 @@ from typing import Any
 import msgspec
 
 from tests.fleet.members import LINE, Member, join_many
-from tests.release.publisher import CHANNEL, PRODUCT, make_shipment
+from tests.release.publisher import CHANNEL, PRODUCT, Blob, make_shipment, publish
 from tianti.fleet import Plan, SqliteLedger, Terms, Told, next_step, parse_steps
 from tianti.hub.governor import Governor
 from tianti.hub.press import Press
 from tianti.package import Shipment
 from tianti.release import (
-    Blob,
     Repository,
     add_shipment,
     create,
     load_signers,
     make_keys,
     promote,
-    publish,
     read_repository,
     read_rollout,
     seal,

@@ -11,11 +11,11 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 from tests.hub.process import HubProcess, tianti
 from tests.hub.site import Publisher
 from tests.node_process import NodeProcess
+from tests.release.publisher import whole_blobs
 from tests.tiny_release import make_release
 from tianti.errors import UpdateError
 from tianti.fleet import SqliteLedger, Terms
 from tianti.package import ship
-from tianti.release import whole_blobs
 from tianti.serving.settings import MirrorOf
 from tianti.spec import Tier
 from tianti.update.enroll import enroll
@@ -55,7 +55,7 @@ def test_a_release_goes_down_the_ladder_and_its_fate_comes_up(tmp_path: Path) ->
         with NodeProcess(Tier.EDGE, None, updates=edge, mirror=mirror, ask_every_s=0.3) as node:
             home = enroll(device, node.url, invite(hub, Tier.DEVICE))
             assert home.repository == f"{node.url}/repository"
-            publisher.offer(shipment, list(whole_blobs(release.folder, shipment)))
+            publisher.offer(shipment, whole_blobs(release.folder, shipment))
             publisher.start(release.id, "100%", enrolled=1, terms=QUICK, product=LINE[0])
             updates = Updates(device)
             assert updates.lead()

@@ -13,13 +13,14 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 
 from tests.fleet.members import LINE, join_many
 from tests.hub.site import PASSPHRASE, TERMS, Hub
+from tests.release.publisher import whole_blobs
 from tests.tiny_release import make_release
 from tianti.errors import IntegrityError, StoreError, UsageError
 from tianti.fleet import Terms
 from tianti.hub.governor import RENEW_S
 from tianti.hub.press import Press
 from tianti.package import Beside, ship
-from tianti.release import halt, issued_s, read_rollout, rollback, start_rollout, to_bytes, whole_blobs
+from tianti.release import halt, issued_s, read_rollout, rollback, start_rollout, to_bytes
 from tianti.spec import Tier
 
 QUICK = Terms(dwell_s=600, enough=20, p0=0.05, p1=0.5, beta=0.1, alpha=1e-3)
@@ -165,7 +166,7 @@ def shadowed(hub: Hub, tmp_path: Path) -> tuple[str, str]:
     """A real release, whose certificate allows 1 %, in a shadow ring; its product and id."""
     release = make_release(tmp_path / "made", name="demo")
     shipment = ship(release, counter=1, min_runtime="0.1.0")
-    hub.publisher.offer(shipment, list(whole_blobs(release.folder, shipment)))
+    hub.publisher.offer(shipment, whole_blobs(release.folder, shipment))
     hub.publisher.start(release.id, "shadow 10%", "100%")
     hub.look()
     return release.record.name, release.id
@@ -233,7 +234,7 @@ def test_a_plan_that_is_not_understood_holds_only_its_own_rollout(hub: Hub, capl
     other = {"steps": [{"ppm": 5, "mood": "new"}], "at": -1}
     release = make_release(publisher.folder.parent / "made", name="other")
     shipment = ship(release, counter=1, min_runtime="0.1.0")
-    publisher.offer(shipment, list(whole_blobs(release.folder, shipment)))
+    publisher.offer(shipment, whole_blobs(release.folder, shipment))
     publisher.change(lambda found: start_rollout(found, "other", release.id, publisher.signers, hub.now_s, plan=other))
     with caplog.at_level(logging.CRITICAL):
         hub.governor.look()

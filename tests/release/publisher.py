@@ -1,8 +1,9 @@
 """A repository with keys in memory, and python-tuf's own client of its folder."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 from securesystemslib.signer import CryptoSigner, Signer
@@ -12,14 +13,37 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from tianti.package import Shipment
 from tianti.package.shipment import ShippedFile
+from tianti.release import folder as release_folder
 from tianti.release.edits import add_shipment, set_rollout
-from tianti.release.folder import Blob
 from tianti.release.keys import KEYS
+from tianti.release.reading import read_file
 from tianti.release.repository import Repository, create, seal, to_bytes
-from tianti.store import sha256_bytes
+from tianti.store import sha256_bytes, write_atomic
 
 NOW_S = int(time.time())
 PRODUCT, CHANNEL = "demo", "stable"
+
+
+class Blob(NamedTuple):
+    """A file that a shipment names: `path` is below blobs/, as `ab/<sha256>` or `patch/<new>/<old>.<codec>`."""
+
+    path: str
+    content: bytes
+
+
+def whole_blobs(release: Path, shipment: Shipment) -> list[Blob]:
+    """The blobs of a release's folder, each file as it is."""
+    files = shipment.files.items()
+    return [Blob(f"{file.sha256[:2]}/{file.sha256}", read_file(release / name)) for name, file in files]
+
+
+def publish(
+    folder: Path, repository: Repository, shipments: Iterable[Shipment] = (), blobs: Iterable[Blob] = ()
+) -> list[str]:
+    """The blobs, neither packed nor patched, then what names them."""
+    for blob in blobs:
+        write_atomic(folder / "blobs" / blob.path, blob.content)
+    return release_folder.publish(folder, repository, shipments)
 
 
 def make_signers() -> dict[str, list[Signer]]:

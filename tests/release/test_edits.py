@@ -8,10 +8,18 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 
 from securesystemslib.signer import Signature, Signer
 
-from tests.release.publisher import NOW_S, client_of, first, make_shipment, make_signers, ship_and_roll, statement
+from tests.release.publisher import (
+    NOW_S,
+    client_of,
+    first,
+    make_shipment,
+    make_signers,
+    publish,
+    ship_and_roll,
+    statement,
+)
 from tianti.errors import IntegrityError, UsageError
 from tianti.release.edits import add_shipment, rotate_delegated, rotate_root, set_floors, set_rollout
-from tianti.release.folder import publish
 from tianti.release.reading import read_repository
 from tianti.release.repository import LIFE_S, create, issued_s, renew, seal, to_bytes
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from securesystemslib.signer import Signer
 
-from tests.release.publisher import make_signers
+from tests.release.publisher import make_signers, publish, whole_blobs
 from tianti.package import Release, Shipment, ship
 from tianti.release.edits import add_shipment, rotate_root, set_floors, set_rollout
-from tianti.release.folder import publish, whole_blobs
 from tianti.release.repository import create, renew, seal, to_bytes
 from tianti.update.home import Home, make_home
 

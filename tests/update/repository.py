@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.release.publisher import CHANNEL, NOW_S, PRODUCT, make_shipment, make_signers
+from tests.release.publisher import CHANNEL, NOW_S, PRODUCT, Blob, make_shipment, make_signers, publish
 from tianti.package import Rollout, Shipment
 from tianti.release.edits import add_shipment, rotate_root, set_floors, set_rollout
-from tianti.release.folder import Blob, publish
 from tianti.release.repository import Repository, create, renew, seal, to_bytes
 from tianti.update.machine import learned
 from tianti.update.metadata import TufClient

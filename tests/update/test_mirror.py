@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.release.publisher import CHANNEL, NOW_S, PRODUCT, make_shipment, make_signers
+from tests.release.publisher import CHANNEL, NOW_S, PRODUCT, Blob, make_shipment, make_signers, publish
 from tianti.errors import AbsentError, IntegrityError, UpdateError
 from tianti.package import Shipment
 from tianti.package.packed import pack
 from tianti.package.shipment import Compressed, ShippedPatch
 from tianti.release.edits import add_shipment, rotate_root, set_rollout
-from tianti.release.folder import Blob, publish
 from tianti.release.repository import Repository, create, renew, seal, to_bytes
 from tianti.store import sha256_bytes
 from tianti.update.contract import Polled, Source

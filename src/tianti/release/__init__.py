@@ -1,7 +1,7 @@
 """The publish side of updates: keys, the signed repository as a value, and its folder of static files."""
 
 from tianti.release.edits import add_shipment, rotate, set_floors, set_rollout
-from tianti.release.folder import Blob, publish, publish_next, whole_blobs
+from tianti.release.folder import publish, publish_next
 from tianti.release.gates import worse
 from tianti.release.keys import load_signer, load_signers, make_keys
 from tianti.release.lint import lint_repository, lint_rollout
@@ -16,7 +16,6 @@ from tianti.release.upload import Copied, upload
 __all__ = [
     "PATCHES",
     "PROFILES",
-    "Blob",
     "Copied",
     "Exported",
     "Offer",
@@ -62,6 +61,5 @@ __all__ = [
     "start_rollout",
     "to_bytes",
     "upload",
-    "whole_blobs",
     "worse",
 ]

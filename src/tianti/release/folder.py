@@ -12,9 +12,8 @@ last of all: what it accepts is there already.
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
-from tianti.errors import IntegrityError, StoreError, UsageError
+from tianti.errors import StoreError, UsageError
 from tianti.package import Shipment, shipment_path
 from tianti.release.reading import (
     blob_place,
@@ -30,29 +29,6 @@ from tianti.spec import TIERS, Tier
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
 _PATIENCE_S = 60.0
-
-
-class Blob(NamedTuple):
-    """A file that a shipment names: `path` is below blobs/, as `ab/<sha256>` or `patch/<new>/<old>.<codec>`."""
-
-    path: str
-    content: bytes
-
-
-def whole_blobs(release: Path, shipment: Shipment) -> Iterator[Blob]:
-    """The blobs of a release's folder, each file as it is, one by one.
-
-    Raises:
-        IntegrityError: a file is not the one that the shipment names.
-        StoreError: a file cannot be read.
-    """
-    for name, file in shipment.files.items():
-        content = read_file(release / name)
-        if (found := sha256_bytes(content)) != file.sha256:
-            raise IntegrityError(
-                f"{release / name}: expected sha256 {file.sha256}, got {found}; fetch the release again"
-            )
-        yield Blob(f"{file.sha256[:2]}/{file.sha256}", content)
 
 
 def blob_places(shipment: Shipment, tiers: Collection[Tier] = TIERS) -> set[str]:
@@ -81,25 +57,23 @@ def publish_next(
         before = read_repository(folder, trusted_root)
         after = seal(step(before), signers, now_s)
         check_clock(before, after, now_s)
-        return after, _write(folder, after, shipments, ())
+        return after, _write(folder, after, shipments)
 
 
-def publish(
-    folder: Path, repository: Repository, shipments: Iterable[Shipment] = (), blobs: Iterable[Blob] = ()
-) -> list[str]:
+def publish(folder: Path, repository: Repository, shipments: Iterable[Shipment] = ()) -> list[str]:
     """Write what the folder does not have yet; returns the files written, in order.
 
-    `shipments` and `blobs` are the new ones; blobs may be made one by one, as they are taken.
+    `shipments` are the new ones, whose blobs are there already (`publishing.lay_release`).
 
     Raises:
-        UsageError: it is not sealed, somebody published since `repository` was read, or a shipment or a blob is neither
-            there nor given.
+        UsageError: it is not sealed, somebody published since `repository` was read, a shipment is neither there nor
+            given, or a blob of one is not there.
         StoreError: the folder cannot be written; do it again.
     """
     if not is_sealed(repository):
         raise UsageError("expected a repository whose timestamp names every edit, got one with more; `seal` it first")
     with _alone(folder):
-        return _write(folder, repository, shipments, blobs)
+        return _write(folder, repository, shipments)
 
 
 @contextmanager
@@ -115,21 +89,17 @@ def _alone(folder: Path) -> Iterator[None]:
         raise StoreError(message) from None
 
 
-def _write(folder: Path, repository: Repository, shipments: Iterable[Shipment], blobs: Iterable[Blob]) -> list[str]:
+def _write(folder: Path, repository: Repository, shipments: Iterable[Shipment]) -> list[str]:
     written = []
     _check_next(folder, repository)
-    for path, content in _in_order(folder, repository, shipments, blobs):
+    for path, content in _in_order(folder, repository, shipments):
         if not _holds(folder / path, content):
             write_atomic(folder / path, content)
             written.append(path)
     return written
 
 
-def _in_order(
-    folder: Path, repository: Repository, shipments: Iterable[Shipment], blobs: Iterable[Blob]
-) -> Iterator[tuple[str, bytes]]:
-    for blob in blobs:
-        yield f"blobs/{blob.path}", blob.content
+def _in_order(folder: Path, repository: Repository, shipments: Iterable[Shipment]) -> Iterator[tuple[str, bytes]]:
     shipped = {shipment_path(shipment.product, shipment.release): shipment for shipment in shipments}
     for path, target in repository.models.signed.targets.items():
         place = target_place(path, target.hashes["sha256"])
@@ -150,7 +120,9 @@ def _in_order(
 
 def _check_blobs(folder: Path, shipment: Shipment) -> None:
     if lacking := sorted(place for place in blob_places(shipment) if not (folder / place).is_file()):
-        raise UsageError(f"{folder}: expected {lacking[0]} and {len(lacking) - 1} more, got none; give these blobs")
+        raise UsageError(
+            f"{folder}: expected {lacking[0]} and {len(lacking) - 1} more, got none; lay the release first"
+        )
 
 
 def _check_next(folder: Path, repository: Repository) -> None:
