@@ -4,7 +4,7 @@
     tuf/  parts/  known.json             what was verified, what is under way, what must not go down
 
 Metadata are brought as a whole, when the timestamp changes; shipments, files and patches when somebody asks for them.
-Not here: HTTP (`serving.repository`), which process does it. Invariants: nothing comes into the three folders that was
+Not here: HTTP (`serving.behind`), which process does it. Invariants: nothing comes into the three folders that was
 not verified as a device verifies it; a file is there before the one that names it, so who reads sees the repository of
 before or of after; cut off, the mirror gives out what it has.
 """
