@@ -21,11 +21,10 @@ from pathlib import Path
 
 import numpy as np
 from rich.table import Table
-from tests.release.publisher import first, make_signers
+from tests.release.publisher import first, make_signers, publish
 from tests.serving.test_files import Served
 
 from benchmarks.real_data import console
-from tianti.release.folder import publish
 from tianti.release.repository import to_bytes
 from tianti.serving.app import App
 from tianti.serving.files import folder_routes
