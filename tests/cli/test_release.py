@@ -152,6 +152,14 @@ def test_a_worse_release_needs_a_reason_which_is_kept(run: Run, releases: list[R
     )
 
 
+def test_what_could_not_be_compared_is_said(run: Run, releases: list[Release]) -> None:
+    run("sign", "publish", releases[0].folder)
+    run("sign", "rollout", "tiny", "latest", "--steps", "100%")
+    run("sign", "promote", "tiny")
+    published = invoked("sign", "publish", str(releases[1].folder))
+    assert f"not compared: {releases[0].id[:12]}" in published.stderr
+
+
 def test_a_release_that_does_not_do_what_it_says_is_stopped(run: Run, tmp_path: Path) -> None:
     release = make_release(tmp_path / "release")
     package = release.folder / "packages/device"

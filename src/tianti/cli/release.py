@@ -220,7 +220,10 @@ def _problems(desk: Desk, release: "Release", channel: str) -> list[str]:
         problems.append(str(error))
     before = serving(desk.repository, release.record.name, channel, besides=release.id)
     if before is not None:
-        problems += worse(release.record, read_record(desk.folder, desk.repository, before))
+        record = read_record(desk.folder, desk.repository, before)
+        problems += worse(release.record, record)
+        if "accuracy" not in record.metrics:
+            click.echo(f"not compared: {before.release[:12]}, which serves, says no accuracy", err=True)
     return problems
 
 
