@@ -14,7 +14,7 @@ FATES: tuple[Fate, ...] = get_args(Fate)
 
 
 def print_fleet(fleet: Fleet) -> None:
-    """Print devices, releases and rollouts."""
+    """Print rollouts, releases with who runs them, and devices."""
     console = Console()
     for table in (_rollouts(fleet), _releases(fleet), _devices(fleet)):
         console.print(table)
@@ -31,16 +31,13 @@ def _rollouts(fleet: Fleet) -> Table:
 
 
 def _releases(fleet: Fleet) -> Table:
-    table = _table(
-        "releases and who runs them; what devices met", "product", "channel", "release", "devices", "nodes", *FATES
-    )
+    table = _table("releases", "product", "channel", "release", "devices", "nodes", "what devices met")
     for key in sorted({*fleet.releases, *fleet.fates}):
         product, channel, release = key.split("/")
-        met = fleet.fates.get(key, {})
-        run = fleet.releases.get(key, {})
+        run, met = fleet.releases.get(key, {}), fleet.fates.get(key, {})
         devices, nodes = run.get(Tier.DEVICE, 0), sum(count for tier, count in run.items() if tier is not Tier.DEVICE)
-        counts = (devices, nodes, *(met.get(fate, 0) for fate in FATES))
-        table.add_row(product, channel, release[:_ID], *map(str, counts))
+        fates = ", ".join(f"{met[fate]} {fate}" for fate in FATES if fate in met)
+        table.add_row(product, channel, release[:_ID], str(devices), str(nodes), fates)
     return table
 
 
