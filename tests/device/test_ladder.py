@@ -111,7 +111,8 @@ def test_an_edge_that_is_out_is_skipped_to_the_cloud(release: Release, nowhere: 
         got = ladder.predict("lantern")
         assert (got.tier, got.decision.degraded, got.decision.certified) == (Tier.CLOUD, False, True)
         assert got.decision.tiers_tried == ("device", nowhere.removeprefix("http://"), "cloud")
-        ladder.predict_many(["lantern"] * 5)
+        for _ in range(5):  # one by one: texts that share a call share its failure
+            ladder.predict("lantern")
         assert ladder.predict("lantern").decision.tiers_tried == ("device", "cloud")
 
 
