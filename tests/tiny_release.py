@@ -17,6 +17,7 @@ import numpy as np
 
 from tianti.package import Golden, Release, ReleaseRecord, bind, write_package, write_release
 from tianti.spec import TIERS, Certificate, Level, ScoreHead, Tested, Tier
+from tianti.spec.privacy import PrivacyPolicy
 
 WORDS = {
     "lights": ("lamp", "lantern", "luminaire"),
@@ -38,6 +39,7 @@ def make_release(
     name: str = "tiny",
     broken: Tier | None = None,
     work: int = 0,
+    privacy: PrivacyPolicy | None = None,
 ) -> Release:
     """Write a release below `folder`, which must be empty.
 
@@ -59,7 +61,7 @@ def make_release(
         path=(Tested(device=THRESHOLD, edge=THRESHOLD, harmful=0, disagreeing=0),),
         levels=(level,),
         out_of_scope_share=0.1,
-        bound=bind(ids, heads),
+        bound=bind(ids, heads, privacy),
     )
     record = ReleaseRecord(
         name=name,
@@ -69,6 +71,7 @@ def make_release(
         heads=heads,
         certificate=certificate,
         prices=PRICES,
+        privacy=privacy,
     )
     return write_release(folder / "release", record, packages)
 

@@ -14,6 +14,7 @@
     │   └── IntegrityError         its bytes are not those that its manifest names
     ├── GateError                  a quality gate or a budget of the spec was not met
     ├── StageError                 a pipeline stage failed or broke its contract
+    ├── PrivacyError               a detector broke its contract, or kept placeholders cannot be read: nothing leaves
     ├── UpdateError                an update could not be fetched or is not to be trusted: nothing was changed
     │   └── AbsentError            the repository does not have this file
     ├── RunError                   a package could not be run, or its output is not usable
@@ -22,6 +23,7 @@
         ├── RefusedError           it says that the request is wrong: asking again does not help
         │   └── TextRefusedError   because of its text: another one may be answered
         └── BusyError              it is out or has as much under way as it can take: not asked, or it says so itself
+            └── UnaskedError       that is known here: nothing was sent
 
 Not here: HTTP status codes and exit handling, which belong to `serving` and `cli`.
 Invariant: a message says what was expected, what was found, and the cure.
@@ -95,6 +97,10 @@ class StageError(TiantiError):
     """A pipeline stage failed or did not keep its contract."""
 
 
+class PrivacyError(TiantiError):
+    """A detector broke its contract, or what was replaced cannot be restored; no text leaves on account of it."""
+
+
 class UpdateError(TiantiError):
     """An update could not be fetched, or what was fetched is not to be trusted; what was there stays in use."""
 
@@ -129,6 +135,10 @@ class TextRefusedError(RefusedError):
 
 class BusyError(UpstreamError):
     """A higher tier is out and was not asked, or has as much under way as it can take: known here, or said by it."""
+
+
+class UnaskedError(BusyError):
+    """A higher tier is known here to be out or full, and was sent nothing."""
 
 
 @contextmanager

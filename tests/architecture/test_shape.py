@@ -22,6 +22,8 @@ HEAVY = (
     "rich",
     "prometheus_client",
     "opentelemetry",
+    "phonenumbers",
+    "tianti.privacy.finder",
 )
 
 

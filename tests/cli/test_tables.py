@@ -56,6 +56,13 @@ def test_a_void_certificate_is_said_first(tmp_path: Path, capsys: pytest.Capture
     assert 0 < text.index("seen 18 %") < text.index("Certified, for requests like the calibration rows")
 
 
+@pytest.mark.parametrize("certified", [True, False])
+def test_what_the_policy_holds_is_said(certified: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = level(0.01, 0.5, certified=certified)
+    assert "3.0% of the test rows stay on the device" in said(record({**one, "held": 0.03}), tmp_path, capsys)
+    assert "stay on the device" not in said(record({**one, "held": 0.0}), tmp_path, capsys)
+
+
 def test_too_few_rows_and_too_much_harm_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "300 certify rows would do" in said(record(level(0.01, 0, certified=False, rows=300)), tmp_path, capsys)
     harmful = said(record(level(0.01, 0, certified=False)), tmp_path, capsys)

@@ -137,7 +137,11 @@ def test_a_long_text_is_read_and_the_limit_of_csv_is_put_back(tmp_path: Path) ->
         (
             "r.csv",
             b"txt,label\nhi,a\n",
-            ("expected a column 'text' (data.text)", "got columns txt, label", "did you mean data.text: txt?"),
+            (
+                "expected a column 'text' (data.text)",
+                "got columns txt, label",
+                "did you mean data.text: txt (or --text)?",
+            ),
         ),
         ("r.csv", b"sentence,label\nhi,a\n", ("expected a column 'text'", "name the right one as data.text")),
         ("r.csv", b"text;label\nhi;a\n", ("got columns text;label", "separate the fields with commas")),

@@ -21,25 +21,28 @@ pytest.importorskip("tuf", reason="the development group is not installed")
 from tests.tiny_release import WORDS, make_release
 from tests.update.published import Published
 from tianti.device import Ladder, load, updating
-from tianti.errors import UpdateError, UsageError
+from tianti.errors import PrivacyError, UpdateError, UsageError
 from tianti.package import Release
+from tianti.privacy import RULES
 from tianti.router import Upstream
 from tianti.serving import Settings
 from tianti.serving.local import local_node
 from tianti.serving.serve import make_server
 from tianti.spec import Prediction, Request, Tier
+from tianti.spec.privacy import PrivacyPolicy
 from tianti.update.disk import Disk
 from tianti.update.trial import ANSWERS
 from tianti.update.updates import Updates
 
 NEW = ("bulb", "lantern", "luminaire")
+REDACT = PrivacyPolicy(rules=RULES, default="redact", types={}, regions=("CN",))
 
 
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Release]:
-    """Of one product: `lamp` is sure in the first and `bulb` in the second; the third's model gives NaN."""
+    """Of one product: `lamp` is sure in the first, `bulb` in the second, which redacts; the third's model gives NaN."""
     old = make_release(tmp_path_factory.mktemp("old"))
-    new = make_release(tmp_path_factory.mktemp("new"), words={**WORDS, "lights": NEW})
+    new = make_release(tmp_path_factory.mktemp("new"), words={**WORDS, "lights": NEW}, privacy=REDACT)
     return [old, new, make_release(tmp_path_factory.mktemp("bad"), broken=Tier.DEVICE)]
 
 
@@ -191,6 +194,45 @@ def test_a_text_that_climbs_while_the_release_changes_ends_under_its_own(
     assert named == [world.old, world.new]
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["release"] for line in lines] == named
+
+
+def test_each_release_lets_out_what_its_own_policy_says(
+    world: World, releases: list[Release], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    ask, sent = Upstream.ask, []
+
+    async def kept(self: Upstream, request: Request, remaining_s: float) -> object:
+        sent.append(request.text)
+        return await ask(self, request, remaining_s)
+
+    monkeypatch.setattr(Upstream, "ask", kept)
+    with (
+        cloud_of(releases[:2]) as cloud,
+        load(world.folder, upstream=cloud, audits=0.0, deadline_ms=20_000, egress=tmp_path / "egress") as ladder,
+    ):
+        ladder.predict("sonata 13800138000")
+        world.repository.roll(world.new)
+        wait_for(lambda: serves(ladder, world.new))
+        ladder.predict("sonata 13800138000")
+    assert sent == ["sonata 13800138000", "sonata ⟦PHONE_1⟧"]
+    lines = [json.loads(line) for line in (tmp_path / "egress").read_text(encoding="utf-8").splitlines()]
+    assert [(line["release"], line["found"]) for line in lines] == [(world.old, {}), (world.new, {"phone": 1})]
+
+
+def test_a_release_whose_detector_is_not_here_does_not_serve_and_the_old_one_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, nowhere: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.settle()
+
+    def open_redactor(policy: PrivacyPolicy) -> object:
+        raise PrivacyError("this release's own detector is not here")
+
+    monkeypatch.setattr("tianti.privacy.own.open_redactor", open_redactor)
+    with load(world.folder, upstream=nowhere) as ladder:
+        world.repository.roll(world.new)
+        wait_for(lambda: "detector is not here" in caplog.text)
+        assert ladder.predict("lamp").decision.certified and serves(ladder, world.old)
 
 
 def test_a_release_whose_model_fails_is_taken_back_at_once(world: World) -> None:

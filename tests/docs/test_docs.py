@@ -10,13 +10,19 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from tests.privacy.test_ner import make_model
 from tests.tiny_release import WORDS, make_release
 from tianti.cli.answer import serve_command
 from tianti.cli.main import tianti_command
 from tianti.package import read_release
+from tianti.privacy import bind_policy, open_redactor
+from tianti.privacy.scan import Fates, Scan, TypeSeen
+from tianti.router.egress import Egressed
 from tianti.serving.catalogue import read_wanted
 from tianti.spec import ladder
+from tianti.spec.named import find_function
 from tianti.spec.parse import parse_spec
+from tianti.spec.privacy import TYPES, DetectorSpec, PrivacyPolicy, PrivacySpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "en").glob("*.md"))]
@@ -122,9 +128,16 @@ def test_the_lines_for_nginx_are_those_of_the_example() -> None:
     assert [line for line in shown[0].splitlines()[1:-1] if line.strip() not in known] == []
 
 
-def add_release(folder: Path, words: dict[str, tuple[str, str, str]]) -> None:
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_type_and_every_key_of_a_scan_is_explained(lang: str) -> None:
+    page = (ROOT / "docs" / lang / "privacy.md").read_text(encoding="utf-8")
+    keys = {key for struct in (Scan, Fates, TypeSeen, Egressed) for key in struct.__struct_fields__}
+    assert {name for name in keys | TYPES if f"`{name}`" not in page} == set()
+
+
+def add_release(folder: Path, words: dict[str, tuple[str, str, str]], privacy: PrivacyPolicy | None = None) -> None:
     """What `tianti run` would leave, as the latest."""
-    made = make_release(folder / f"made-{len(words)}", words=words, name="assistant")
+    made = make_release(folder / f"made-{len(words)}", words=words, name="assistant", privacy=privacy)
     releases = folder / ".tianti" / "releases"
     shutil.copytree(made.folder, releases / made.id)
     (releases / "latest").write_text(made.id, encoding="utf-8")
@@ -144,6 +157,45 @@ def test_the_page_on_updates_runs_from_top_to_bottom(tmp_path: Path, monkeypatch
                 words = shlex.split(line.replace("/srv/", "srv/"), comments=True)[1:]
                 done = CliRunner().invoke(tianti_command, words, catch_exceptions=False)
                 assert done.exit_code == 0, f"{line}: {done.output}"
+
+
+def test_the_page_on_privacy_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its table and ladder.yaml are scanned with its own detector, which is the example's, and its asserts hold."""
+    monkeypatch.chdir(tmp_path)
+    example = (ROOT / "examples" / "own_detector.py").read_text(encoding="utf-8")
+    (tmp_path / "own_detector.py").write_text(example, encoding="utf-8")
+    add_release(tmp_path, WORDS, bind_policy(PrivacySpec(), tmp_path))
+    told = ""
+    for block in code_blocks(ROOT / "docs" / "en" / "privacy.md"):
+        kind, _, content = block.removesuffix("```").partition("\n")
+        if kind in ("```csv", "```yaml"):
+            (tmp_path / {"```csv": "customers.csv", "```yaml": "ladder.yaml"}[kind]).write_text(
+                content, encoding="utf-8"
+            )
+        if "def members" in content:
+            assert content in example
+        elif "NerDetector(" in content:
+            (tmp_path / "names.py").write_text(content, encoding="utf-8")
+        elif kind == "```python":
+            exec(compile(content, "privacy.md", "exec"), {})
+    for line in lines_of_commands(ROOT / "docs" / "en" / "privacy.md"):
+        if line[0] != "serve":
+            done = CliRunner().invoke(tianti_command, line, catch_exceptions=False)
+            assert done.exit_code == 0, f"{line}: {done.output}"
+            told += done.output
+    make_model(tmp_path / "ner", {"王": "B-PER", "伟": "I-PER", "上": "B-LOC", "海": "I-LOC"})
+    names = PrivacySpec(own=(DetectorSpec(use="names:names", types=("person", "address")),))
+    redactor = open_redactor(bind_policy(names, tmp_path), tmp_path)
+    assert redactor.leaving("王伟到上海").text == "⟦PERSON_1⟧到⟦ADDRESS_1⟧"
+    members = find_function("own_detector:members", tmp_path)
+    assert [len(list(members(text))) for text in ("号M-20418870的", "m20418870", "M-20418871", "AM-20418870")] == [
+        1,
+        1,
+        0,
+        0,
+    ]
+    for found in ("member", "id_card", "not at all", "of which climb", "tianti.scan/1"):
+        assert found in told
 
 
 def test_the_readme_code_runs(tiny_release: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,8 +30,11 @@ _START_S, _STEP_S = 60.0, 0.25
 class Part:
     """A process that can be killed and started again."""
 
-    def __init__(self, arguments: list[str], log: Path, ready: str | None = None) -> None:
+    def __init__(
+        self, arguments: list[str], log: Path, ready: str | None = None, environment: dict[str, str] | None = None
+    ) -> None:
         self._arguments, self._log, self._ready = arguments, log, ready
+        self._environment = {**_ENVIRONMENT, **(environment or {})}
         self.url = ""
         self.start()
 
@@ -39,7 +42,7 @@ class Part:
         before = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *self._arguments], stdout=log, stderr=log, env=_ENVIRONMENT
+                [sys.executable, "-m", *self._arguments], stdout=log, stderr=log, env=self._environment
             )
         if self._ready is None:
             return
@@ -84,11 +87,12 @@ class Answers:
 
 @dataclass
 class Fleet:
-    """Hub, cloud, `edges` edges and `devices` devices below `folder`."""
+    """Hub, cloud, `edges` edges and `devices` devices below `folder`; `environment`: of theirs, beside this one's."""
 
     folder: Path
     edges: int
     devices: int
+    environment: dict[str, str] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
 
     def __enter__(self) -> "Fleet":
@@ -125,7 +129,9 @@ class Fleet:
         """Start everything, from the hub down; each enrolls first."""
         hub = ["tianti", "hub", "--repository", str(self.repository), "--keys", str(self.folder / "keys")]
         hub += ["--db", str(self.folder / "hub.sqlite"), "--every", "1"]
-        self.parts["hub"] = Part([*hub, "--port", str(free_port())], self._log("hub"), r"hub ready on (\S+)")
+        self.parts["hub"] = Part(
+            [*hub, "--port", str(free_port())], self._log("hub"), r"hub ready on (\S+)", self.environment
+        )
         url = self.parts["hub"].url
         for tier in TIERS:
             self._invite(tier)
@@ -156,11 +162,11 @@ class Fleet:
     def _node(self, name: str, tier: str, *more: object) -> Part:
         arguments = ["tianti", "serve", "--tier", tier, "--updates", self.folder / name, "--workers", 1, *more]
         arguments += ["--port", free_port()]
-        return Part([str(each) for each in arguments], self._log(name), rf"{tier} ready on (\S+)")
+        return Part([str(each) for each in arguments], self._log(name), rf"{tier} ready on (\S+)", self.environment)
 
     def _device(self, name: str, above: str, seed: int) -> Part:
         arguments = ["tests.e2e.fleet_device", self.folder / name, above, self.folder / f"{name}.jsonl", seed]
-        return Part([str(each) for each in arguments], self._log(name))
+        return Part([str(each) for each in arguments], self._log(name), environment=self.environment)
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

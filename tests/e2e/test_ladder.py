@@ -16,7 +16,9 @@ from tianti.package import find_release, read_release
 from tianti.pipeline import RunRecord, Workspace
 from tianti.pipeline.build import build_ladder
 from tianti.pipeline.profiling import profile_apart
+from tianti.pipeline.stages.explain import read_explained
 from tianti.pipeline.verify import verify
+from tianti.spec import Tier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LADDER = """
@@ -76,6 +78,20 @@ def test_the_report_opens_offline(built: tuple[Path, RunRecord]) -> None:
         [part.split('"')[1] for part in page.split("src=")[1:]] + page.split("<link")[1:] + page.split("<script")[1:]
     )
     assert loaded == []
+
+
+def test_the_run_explains_its_tiers_and_the_words_decide(built: tuple[Path, RunRecord]) -> None:
+    folder, record = built
+    key = next(done.key for done in record.timeline if done.name == "explain")
+    explained = read_explained(Workspace(folder).store.get(key) or folder)
+    assert set(explained.tiers) == {"device", "edge", "cloud"} and explained.compared == ["device", "cloud"]
+    cloud, device = explained.tiers[Tier.CLOUD], explained.tiers[Tier.DEVICE]
+    assert cloud.words.comprehensiveness > 2 * cloud.chance.comprehensiveness
+    assert cloud.words.sufficiency < cloud.chance.sufficiency / 2
+    assert device.gradients is not None and device.delta is not None and device.delta < 0.01
+    page = Workspace(folder).report_path(record.run).read_text(encoding="utf-8")
+    assert "What decides" in page and "Where device and cloud differ" in page
+    assert all(of.words for of in explained.classes) and explained.classes[0].words[0][0] in page
 
 
 def test_the_risk_within_groups_is_bounded_and_said(built: tuple[Path, RunRecord]) -> None:

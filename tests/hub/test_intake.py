@@ -58,7 +58,7 @@ def test_a_report_is_acknowledged_once_it_is_kept(disk: Disk) -> None:
         assert {reply.body for reply in replies} == {b'{"taken":1,"refused":[]}'}
 
     asyncio.run(talk())
-    assert disk.transactions == 2  # the first, and all that came while the disk was busy
+    assert disk.transactions <= 2  # the first, and all that came while the disk was busy
     assert sum(told is not None for _, told in disk.everybody()) == 5
 
 

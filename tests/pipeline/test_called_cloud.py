@@ -14,7 +14,7 @@ import pytest
 from tests.endpoint_server import EndpointServer, fails, send, slow
 from tests.tiny_release import WORDS, make_release
 from tianti.cli.progress import Quiet
-from tianti.data import read_prepared
+from tianti.data import read_prepared, text_key
 from tianti.device import load
 from tianti.errors import (
     DataError,
@@ -398,3 +398,64 @@ def test_too_few_calls_are_an_error(tmp_path: Path, server: EndpointServer) -> N
     write_texts(tmp_path)
     with pytest.raises(SpecError, match="allow more"):
         ask(write_ladder(tmp_path, server, more="calls: 1, "))
+
+
+PHONES = ("13800138000", "13900139000", "021-64371234")
+PRIVATE = "privacy: {types: {phone: redact, email: local_only}}\n"
+
+
+def write_private_texts(folder: Path) -> None:
+    """Texts of which every third has a phone number or an address, and every ninth would leave as another does."""
+    write_texts(folder, 450)
+    rows = [json.loads(line) for line in (folder / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        if number % 9 == 0:
+            row["text"] = f"lamp 1380013{number:04d}"  # all of them alike when they leave
+        elif number % 3 == 0:
+            row["text"] += f" {PHONES[number % 2]} joe{number}@example.org"
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize("label", ["label: null", "label: label"])
+def test_the_cloud_is_told_what_leaves_and_no_more(tmp_path: Path, server: EndpointServer, label: str) -> None:
+    write_private_texts(tmp_path)
+    ladder = write_ladder(tmp_path, server, label)
+    ladder.write_text(ladder.read_text(encoding="utf-8") + PRIVATE, encoding="utf-8")
+    folders = ask(ladder)
+    told = "\n".join(server.asked)
+    assert "1380013" not in told and "@" not in told and not any(phone in told for phone in PHONES)
+    assert "⟦PHONE_1⟧" in told and "⟦EMAIL_1⟧" in told
+    assert server.asked["lamp ⟦PHONE_1⟧"] <= 2, "those of which the same leaves are asked once, or are the example too"
+    rows = read_prepared(folders["prepare"]).rows
+    answers = read_answers(folders["ask"])
+    assert all(text_key(row.text) in answers for role in (Role.TUNING, Role.CERTIFY, Role.TEST) for row in rows[role])
+    alike = [row for role in rows for row in rows[role] if row.text.startswith("lamp 1380013")]
+    assert len(alike) > 30 and {row.label for row in alike} == {"lights"}, "and each has the answer"
+    allowed = ladder.read_text(encoding="utf-8").replace(PRIVATE, "privacy: {default: allow}\n")
+    ladder.write_text(allowed, encoding="utf-8")
+    ask(ladder)
+    told = "\n".join(server.asked)
+    assert "1380013" in told and "@example.org" in told, "the control"
+    release = Workspace(tmp_path).releases / build_ladder(ladder, Quiet()).release
+    goldens = read_release(release).package(Tier.CLOUD).goldens()
+    assert goldens and not any("1380013" in golden.text or "@" in golden.text for golden in goldens)
+
+
+def test_another_policy_asks_anew_what_leaves_otherwise_and_trains_nothing(
+    tmp_path: Path, server: EndpointServer
+) -> None:
+    write_private_texts(tmp_path)
+    ladder = write_ladder(tmp_path, server, "label: label")
+    first = build_ladder(ladder, Quiet())
+    asked = server.asked.copy()
+    ladder.write_text(ladder.read_text(encoding="utf-8") + PRIVATE, encoding="utf-8")
+    second = build_ladder(ladder, Quiet())
+    assert server.asked.total() == asked.total() + 1, "held or replaced, the same is asked"
+    trained = {"prepare", "teach", "lessons", "distill-device", "compress-device", "package-device", "measure-device"}
+    assert trained <= set(second.cached) and "certify" not in second.cached
+    releases = [read_release(Workspace(tmp_path).releases / record.release) for record in (first, second)]
+    bound = [release.record.certificate.bound for release in releases]
+    assert {key for key in bound[0] if bound[0][key] != bound[1][key]} == {"privacy"}
+    goldens = releases[1].package(Tier.CLOUD).goldens()
+    assert any("⟦" in golden.text for golden in goldens) and not any("@" in golden.text for golden in goldens)
+    assert verify(releases[1].folder).called is not None

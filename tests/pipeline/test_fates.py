@@ -19,7 +19,9 @@ PAIRS = st.tuples(SHARES, SHARES)
 UPSTREAMS = st.sampled_from([(), (E,), (C,), (E, C)])
 
 
-def route(scores: Pair, thresholds: Pair, up: tuple[Tier, ...], out: frozenset[Tier] = frozenset()) -> Prediction:
+def route(
+    scores: Pair, thresholds: Pair, up: tuple[Tier, ...], out: frozenset[Tier] = frozenset(), held: bool = False
+) -> Prediction:
     """What a device of the router's own code answers; the edge has the cloud above it where the device has."""
 
     def ask(tier: Tier, above: tuple[Tier, ...]) -> Prediction:
@@ -27,7 +29,7 @@ def route(scores: Pair, thresholds: Pair, up: tuple[Tier, ...], out: frozenset[T
         threshold = {D: thresholds[0], E: thresholds[1], C: 0.0}[tier]
         terms = Terms(tier, threshold, 0.01, "", True, 0.5)
         ways = [SimpleNamespace(name=way, refusal=lambda _s: None, retry_in_s=lambda _n: None) for way in above]
-        steps = climb(Answer("a", score, Probabilities(), "p", False), terms, ways, 0.0, 0.0)
+        steps = climb(Answer("a", score, Probabilities(), "p", False), terms, ways, 0.0, 0.0, held=held)
         try:
             step = next(steps)
             while True:
@@ -88,6 +90,25 @@ def test_what_was_out_of_reach_is_so_again(scores: Pair, before: Pair, after: Pa
     if line.degraded:
         truth = fate_of(log(route(scores, after, (E, C), out)))
         assert fates(line, known(line), world(after, (E, C))) == (truth,)
+
+
+@given(PAIRS, PAIRS, PAIRS, UPSTREAMS, UPSTREAMS)
+def test_what_must_not_leave_stays_under_any_point_and_below_anybody(
+    scores: Pair, before: Pair, after: Pair, up: tuple[Tier, ...], named: tuple[Tier, ...]
+) -> None:
+    line = log(route(scores, before, up, held=True))
+    truth = fate_of(log(route(scores, after, named, held=True)))
+    assert fates(line, known(line), world(after, named, named=True), held=True) == (truth,)
+    if line.reason is Reason.PRIVATE:
+        assert fates(line, known(line), world(after, named, named=True)) == (truth,), "the log shows it"
+        assert fates(line, known(line), world(before, up)) == (fate_of(line),)
+
+
+def test_what_another_policy_lets_go_climbs() -> None:
+    line = log(route((0.3, 0.7), (0.5, 0.5), (E, C), held=True))
+    assert fate_of(line) == Fate((D,), Reason.PRIVATE)
+    both = {D: 0.3, E: 0.7}
+    assert fates(line, both, world((0.5, 0.5), (E, C)), held=False) == (Fate((D, E), Reason.SCORE),)
 
 
 def test_a_changed_score_ends_elsewhere() -> None:

@@ -13,10 +13,10 @@ import torch
 
 from tianti.errors import SpecError, StageError
 from tianti.pipeline import Stage, StageContext, StageDone
-from tianti.pipeline.named import find_function
 from tianti.pipeline.run import run_stages
 from tianti.pipeline.stages import ladder_stages
 from tianti.spec.ladder import LadderSpec
+from tianti.spec.named import find_function
 from tianti.spec.parse import parse_spec
 from tianti.store import ArtifactStore
 
@@ -74,7 +74,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from tests.pipeline.test_run import Heard, SPEC, Stage, write_one, write_two
-from tianti.pipeline.named import find_function
+from tianti.spec.named import find_function
 from tianti.pipeline.run import run_stages
 from tianti.pipeline.stages import ladder_stages
 from tianti.store import ArtifactStore
@@ -126,6 +126,19 @@ def test_a_stage_in_a_process_of_its_own_has_one_thread(tmp_path: Path) -> None:
     stages = [Stage("one", count_threads, apart=True), Stage("other", count_threads, apart=True)]
     folders, _ = run_stages(stages, SPEC, tmp_path, ArtifactStore(tmp_path / "store"), Heard())
     assert (folders["one"] / "threads").read_text(encoding="utf-8") == "1"
+
+
+def write_the_same(context: StageContext) -> None:
+    (context.out / "rows").write_text("the same", encoding="utf-8")
+
+
+@pytest.mark.parametrize("by_content", [True, False])
+def test_what_goes_by_content_makes_later_stages_anew_only_where_it_is_other(tmp_path: Path, by_content: bool) -> None:
+    for part in (1, 2):
+        one = Stage("one", write_the_same, parts=lambda spec, base, part=part: part, by_content=by_content)
+        two = Stage("two", write_the_same, needs=("one",))
+        _, timeline = run_stages([one, two], SPEC, tmp_path, ArtifactStore(tmp_path / "store"), Heard())
+    assert [done.cached for done in timeline] == [False, by_content]
 
 
 def test_own_stages_run_in_the_order_of_the_spec_and_know_all_of_it(tmp_path: Path) -> None:

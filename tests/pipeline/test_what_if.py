@@ -11,14 +11,17 @@ import msgspec
 import pytest
 
 from tests.graded_release import LAX, MIDDLE, STRICT, graded_texts, make_graded_release
+from tests.tiny_release import make_release
 from tianti.device import load
 from tianti.errors import DataError, IntegrityError, PackageError, UsageError
 from tianti.package import Release
 from tianti.pipeline.sides import Range, Side
 from tianti.pipeline.what_if import Asked, WhatIf, what_if
+from tianti.privacy import bind_policy
 from tianti.serving.local import local_node
 from tianti.spec import TIERS, Reason, Tier
 from tianti.spec.logged import Logged
+from tianti.spec.privacy import Handling, PrivacyPolicy, PrivacySpec
 
 TEXTS = graded_texts(150)
 Running = Callable[..., Path]
@@ -324,3 +327,36 @@ def test_a_program_that_was_killed_leaves_a_log_that_replays(nodes: Nodes, tmp_p
     found = nodes.replay(path)
     assert found.cut <= 1 and found.found.requests > 0
     assert found.found.before == found.found.after
+
+
+def test_under_another_policy_texts_stay_or_go(tmp_path: Path) -> None:
+    """Half of the texts that the device is not sure of have a phone number, which one of the releases holds."""
+    texts = [f"{word} {number}" for word in ("lamp", "lantern", "sonata") for number in ("13800138000", "please")]
+
+    def policy(handling: Handling) -> PrivacyPolicy:
+        return bind_policy(PrivacySpec(types={"phone": handling}), Path())
+
+    allowing, holding = (
+        make_release(tmp_path / handling, privacy=policy(handling))  # type: ignore[arg-type]
+        for handling in ("allow", "local_only")
+    )
+    logs = {}
+    for release in (allowing, holding):
+        logs[release.id] = tmp_path / f"{release.id}.jsonl"
+        with (
+            local_node(Tier.CLOUD, release.folder) as cloud,
+            load(
+                release.folder, [cloud], audits=0.0, deadline_ms=10_000, log=logs[release.id], log_texts=True
+            ) as ladder,
+        ):
+            for text in texts:
+                ladder.predict(text)
+    none, some = Range(0.0, 0.0), Range(2 / 6, 2 / 6)
+    for then, now, before, after in ((allowing, holding, none, some), (holding, allowing, some, none)):
+        asked = Asked(of=str(then.folder), release=str(now.folder), upstreams=(Tier.CLOUD,))
+        found = what_if(logs[then.id], asked, Path).found
+        assert (found.before.private, found.after.private) == (before, after)
+        assert found.contradicting == 0
+        assert found.after.certified.low == pytest.approx(1 - after.low)
+    again = what_if(logs[holding.id], Asked(of=str(holding.folder)), Path).found
+    assert again.before == again.after and again.after.private == some

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.protocols.sample import RESPONSE
 from tianti.errors import UsageError
 from tianti.protocols import oip
 from tianti.protocols.infer import InferRequest, InferResponse
@@ -65,6 +66,16 @@ def test_a_request_comes_back(request: InferRequest) -> None:
 @given(responses())
 def test_a_response_comes_back(response: InferResponse) -> None:
     assert oip.decode_response(oip.encode_response(response)) == response
+
+
+def test_an_answer_of_an_older_or_a_newer_node_is_read() -> None:
+    decision = b'{\\"reason\\":\\"top\\",\\"certified\\":true}'
+    body = oip.encode_response(RESPONSE)
+    assert body.count(decision) == 2  # an older one does not know of redactions
+    assert [each.decision.redactions for each in oip.decode_response(body).predictions] == [0, 0]
+    newer = body.replace(b'\\"top\\"', b'\\"private\\",\\"redactions\\":3,\\"later\\":{}')
+    (first, _) = oip.decode_response(newer).predictions
+    assert (first.decision.reason, first.decision.redactions) == (Reason.PRIVATE, 3)
 
 
 def test_an_own_answer_costs_nothing_more_on_the_wire() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.router.virtual import answer_of
-from tianti.errors import DeadlineError, RunError, UpstreamError
+from tianti.errors import BusyError, DeadlineError, RunError, UnaskedError, UpstreamError
 from tianti.router import Answer, Ask, Outcome, Terms, climb
 from tianti.spec import Prediction, Probabilities, Reason, Tier
 
@@ -40,11 +40,12 @@ def drive(
     up: list[SimpleNamespace],
     outcomes: list[Prediction | UpstreamError],
     each_s: float = 0.01,
+    **privacy: int,
 ) -> tuple[Prediction, list[Ask]]:
-    """Run a climb to its end; every outcome takes `each_s`."""
+    """Run a climb to its end; every outcome takes `each_s`. `privacy`: `held`, `redactions`."""
     asks: list[Ask] = []
     now_s, left = 100.0, iter(outcomes)
-    steps = climb(here, on, up, started_s=100.0, now_s=now_s)
+    steps = climb(here, on, up, started_s=100.0, now_s=now_s, **privacy)  # type: ignore[arg-type]
     try:
         ask = next(steps)
         while True:
@@ -192,6 +193,43 @@ def test_an_own_answer_carries_no_scores_twice_and_a_failed_model_said_nothing()
     assert [said.score for said in got.decision.seen] == [0.0, 0.9]
 
 
+def test_what_is_held_is_answered_here_and_nobody_is_asked() -> None:
+    for up in (ways(False), ways(True), ways(False, False)):  # whether somebody could be asked or not
+        got, asks = drive(answer(UNSURE), terms(), up, [], held=True, redactions=3)
+        assert not asks
+        assert (got.label, got.tier, got.decision.reason) == ("here", Tier.DEVICE, Reason.PRIVATE)
+        assert (got.decision.certified, got.decision.degraded, got.decision.redactions) == (False, False, 0)
+
+
+def test_what_is_held_but_answered_well_here_or_had_nobody_to_ask_is_as_ever() -> None:
+    kept, _ = drive(answer(SURE), terms(), ways(False), [], held=True)
+    assert (kept.decision.reason, kept.decision.certified) == (Reason.SCORE, True)
+    assert drive(answer(UNSURE), terms(), [], [], held=True)[0].decision.reason is Reason.NO_UPSTREAM
+    with pytest.raises(RunError, match="NaN"):
+        drive(RunError("NaN"), terms(), ways(False), [], held=True)
+
+
+def test_what_is_held_costs_no_money() -> None:
+    spent: list[bool] = []
+    steps = climb(answer(UNSURE), terms(), ways(False), 0.0, 0.0, lambda: bool(spent.append(True)), held=True)
+    with pytest.raises(StopIteration) as done:
+        next(steps)
+    assert (done.value.value.decision.reason, spent) == (Reason.PRIVATE, [])
+
+
+def test_redactions_are_those_of_a_text_that_left_whoever_answers() -> None:
+    def of(up: list[SimpleNamespace], *outcomes: Prediction | UpstreamError) -> int:
+        return drive(answer(UNSURE), terms(), up, list(outcomes), redactions=2)[0].decision.redactions
+
+    assert of(ways(False), answer_of(Tier.CLOUD)) == 2
+    assert of(ways(False, False), UpstreamError("a"), answer_of(Tier.CLOUD)) == 2
+    assert of(ways(False), UpstreamError("a")) == 2
+    assert of(ways(True)) == of(ways(False), UnaskedError("full")) == 0
+    assert of(ways(False), BusyError("it says so itself")) == 2
+    passed, _ = drive(answer(UNSURE), terms(), ways(False), [answer_of(Tier.CLOUD)], redactions=2)
+    assert drive(answer(UNSURE), terms(), ways(False), [passed])[0].decision.redactions == 2  # from below it came so
+
+
 RESULTS = st.sampled_from([answer_of(Tier.CLOUD), UpstreamError("down"), DeadlineError("late")])
 
 
@@ -201,11 +239,17 @@ RESULTS = st.sampled_from([answer_of(Tier.CLOUD), UpstreamError("down"), Deadlin
     up=st.lists(st.booleans(), max_size=4),
     results=st.lists(RESULTS, min_size=4, max_size=4),
     each_s=st.floats(0.0, 0.4),
+    held=st.booleans(),
 )
 def test_every_request_gets_one_answer_that_is_honest(
-    score: float, threshold: float, up: list[bool], results: list[Prediction | UpstreamError], each_s: float
+    score: float,
+    threshold: float,
+    up: list[bool],
+    results: list[Prediction | UpstreamError],
+    each_s: float,
+    held: bool,
 ) -> None:
-    got, asks = drive(answer(score), terms(threshold=threshold), ways(*up), results, each_s)
+    got, asks = drive(answer(score), terms(threshold=threshold), ways(*up), results, each_s, held=held)
     decision = got.decision
     assert all(not up[ask.way] for ask in asks)
     assert [ask.way for ask in asks] == sorted({ask.way for ask in asks})
@@ -213,8 +257,10 @@ def test_every_request_gets_one_answer_that_is_honest(
     if score >= threshold:
         assert not asks
     elif got.tier is Tier.DEVICE:
-        assert decision.degraded == bool(up)
+        assert decision.degraded == (bool(up) and not held)
+        assert (decision.reason is Reason.PRIVATE) == (bool(up) and held)
         assert not decision.certified
+    assert not (held and asks)
     assert not (decision.degraded and decision.certified)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.router.virtual import answer_of
 from tianti.errors import UsageError
-from tianti.router import Journal, journal
+from tianti.router import Journal
+from tianti.router import lines as writing
 from tianti.spec import Tier
 
 SECRET = "my card is 4929"
@@ -117,7 +118,7 @@ def test_what_a_disk_took_only_a_part_of_is_not_continued(tmp_path: Path) -> Non
 def test_a_disk_that_hangs_fills_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(journal, "_WAITING", 10)
+    monkeypatch.setattr(writing, "_WAITING", 10)
     log, released = Journal(tmp_path / "log.jsonl"), threading.Event()
     monkeypatch.setattr(log, "_append", lambda _lines: released.wait(10))
     with caplog.at_level(logging.WARNING, "tianti"):

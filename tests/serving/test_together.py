@@ -128,6 +128,7 @@ def status(answers: int, point: float | None = 0.01, bound: float = 0.01, hints:
         pressure={"load": answers / 100},
         answered={Tier.DEVICE: answers},
         degraded=1,
+        private=1,
         audit_bound=point,
         audited=7,
         differed=1,
@@ -139,7 +140,7 @@ def status(answers: int, point: float | None = 0.01, bound: float = 0.01, hints:
 def test_sums_are_sums_and_the_point_is_the_laxest() -> None:
     hints = Hints(answers=30, score_shift=0.1, unknown_share=0.2, usual_unknown_share=0.1)
     merged = merge([status(30, hints=hints), status(10, point=0.02, bound=0.02)])
-    assert (merged.point, merged.audit_bound, merged.audited, merged.degraded) == (0.02, 0.02, 7, 2)
+    assert (merged.point, merged.audit_bound, merged.audited, merged.degraded, merged.private) == (0.02, 0.02, 7, 2, 2)
     assert merged.answered == {Tier.DEVICE: 40} and merged.pressure == {"load": 0.3}
     assert merged.mean_bound == pytest.approx(0.0125)
     assert merged.hints == hints

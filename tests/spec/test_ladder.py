@@ -6,6 +6,7 @@ import pytest
 
 from tianti.errors import SpecError
 from tianti.spec.parse import load_spec, parse_spec
+from tianti.spec.privacy import PrivacySpec
 
 MINIMAL = "name: demo\ndata: {train: train.jsonl}\n"
 FULL = """
@@ -68,6 +69,15 @@ def test_defaults_are_enough() -> None:
         (MINIMAL + "device: {memory: 1 mb}", "device.memory: expected a number and one of"),
         (MINIMAL + "edge: {download: 1}", "download"),
         (MINIMAL + "train: {keep: vocabulary}", "from"),
+        (MINIMAL + "privacy: {defualt: redact}", "did you mean privacy.default?"),
+        (MINIMAL + "privacy: {default: keep}", "privacy.default"),
+        (MINIMAL + "privacy: {types: {phnoe: redact}}", "did you mean phone?"),
+        (MINIMAL + "privacy: {types: {order_number: redact}}", "and what privacy.own finds"),
+        (MINIMAL + "privacy: {types: {token: allow}}", "privacy.types.token: a secret never leaves"),
+        (MINIMAL + "privacy: {types: {Phone: redact}}", "privacy.types"),
+        (MINIMAL + "privacy: {regions: [cn]}", "privacy.regions"),
+        (MINIMAL + "privacy: {own: [{use: nothing, types: [a]}]}", "expected module:function"),
+        (MINIMAL + "privacy: {own: [{use: 'm:f', types: []}]}", "the types that m:f finds"),
         (MINIMAL + "preset: fast", "fine-tunes a cloud.base, got none"),
         (MINIMAL + "preset: best\ncloud: {base: hf://a/b}", "preset"),
         (MINIMAL + "device: {matmul: int4, engine: litert}", "only engine onnx has int4"),
@@ -102,6 +112,17 @@ def test_a_mistake_is_one_clear_error(content: str, expected: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_spec(content)
     assert expected in str(caught.value)
+
+
+def test_without_a_word_on_privacy_all_that_is_found_is_redacted() -> None:
+    assert parse_spec(MINIMAL).privacy == PrivacySpec(default="redact", regions=("CN", "US"))
+
+
+def test_a_type_that_a_detector_of_ones_own_declares_is_known() -> None:
+    own = "own: [{use: 'mine:find', types: [order_number]}]"
+    spec = parse_spec(MINIMAL + f"privacy: {{types: {{order_number: local_only, api_key: local_only}}, {own}}}")
+    assert spec.privacy.types["order_number"] == "local_only"
+    assert parse_spec(MINIMAL + "privacy: {default: allow}").privacy.default == "allow"  # of what is no secret
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:

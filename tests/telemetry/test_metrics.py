@@ -36,6 +36,19 @@ def test_an_answered_request_is_counted_by_what_became_of_it(metrics: Metrics) -
     assert ("tianti_escalations_total", "edge") not in found
 
 
+def test_what_may_not_leave_and_what_was_replaced_are_counted_by_type(metrics: Metrics) -> None:
+    tally = metrics.of("tiny", RELEASE)
+    tally.answered("oip", 0.003, [prediction(reason=Reason.PRIVATE, certified=False), prediction()])
+    tally.held(["id_card", "bank_card"])
+    tally.redacted({"phone": 2, "email": 1})
+    tally.redacted({"phone": 1})
+    found = read(metrics)
+    assert (found["tianti_private_total",], found["tianti_uncertified_total",]) == (1, 1)
+    assert ("tianti_degraded_total", "private") not in found
+    assert (found["tianti_held_total", "id_card"], found["tianti_held_total", "bank_card"]) == (1, 1)
+    assert (found["tianti_redacted_total", "phone"], found["tianti_redacted_total", "email"]) == (3, 1)
+
+
 def test_buckets_are_cumulative_and_their_bounds_inclusive(metrics: Metrics) -> None:
     tally = metrics.of("tiny", RELEASE)
     tally.ran(4, 40, 31, [0.001, 0.0011, 9.0, 0.0], 0.02)

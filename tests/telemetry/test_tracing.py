@@ -126,6 +126,7 @@ def test_a_span_says_who_answered_and_why_and_never_what(
         "tianti.reason": "top",
         "tianti.certified": True,
         "tianti.degraded": False,
+        "tianti.redactions": 0,
         "tianti.point": 0.01,
     }
     for span in named(spans(), INFER):

@@ -10,6 +10,8 @@ Invariant: what a level may claim follows from the certificate's own `path`, `n`
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from tianti.certificate.answers import LadderAnswers, decide
 from tianti.certificate.counts import binomial_cdf, net_p, same_share_p, smallest_n, smallest_net_n, upper_bound
 from tianti.certificate.groups import Groups, certify_groups, find_bounds
@@ -41,7 +43,7 @@ def certify(
         out_of_scope_rows: how many of the certify rows are.
         bound: what the statement is about, by hash.
         risk: what is bounded.
-        agreeing: the same rows by agreement with the cloud, which audits will be compared with.
+        agreeing: by agreement with the cloud those of the rows that may leave, which audits will be compared with.
         groups: within which the risk is bounded too; for "net" by its harm.
 
     Raises:
@@ -52,7 +54,9 @@ def certify(
     if not all(threshold > 0.0 for point in points for threshold in point):
         raise UsageError("expected thresholds above 0: a score of 0.0 means that there is no answer")
     n = len(answers[Tier.CLOUD].right)
-    path = tuple(_test(point, answers, answers if risk == "disagree" else agreeing) for point in points)
+    compared = answers if agreeing is None and risk == "disagree" else agreeing
+    may_leave = n if compared is None else len(compared[Tier.CLOUD].right)
+    path = tuple(_test(point, answers, compared) for point in points)
     unique = sorted(set(alphas))
     levels = []
     for alpha in unique:
@@ -68,6 +72,7 @@ def certify(
         out_of_scope_share=out_of_scope_rows / max(n, 1),
         bound=dict(bound),
         groups=certify_groups(points, [level.point for level in levels], answers, groups or {}, confidence),
+        may_leave=msgspec.UNSET if may_leave == n else may_leave,
     )
 
 
@@ -106,18 +111,18 @@ def _net_p(n: int, alpha: float) -> Callable[[Tested], float]:
 
 
 def audit_bound(certificate: Certificate, alpha: float) -> float | None:
-    """The share of requests that the level answers otherwise than the cloud, at most; None where nothing is known.
+    """The share of requests that may leave that the level answers otherwise than the cloud, at most; None: not known.
 
     Audits see no truth, only what the cloud says. The bound has the level's own confidence (Clopper and Pearson 1934).
     """
     level = next((level for level in certificate.levels if level.alpha == alpha), None)
     if level is None or level.point is None:
         return None
-    if certificate.risk == "disagree":
+    if certificate.risk == "disagree" and certificate.compared == certificate.n:
         return alpha
     disagreeing = certificate.path[level.point].disagreeing
     delta = _delta_each(certificate.confidence, len(certificate.levels))
-    return None if disagreeing is None else upper_bound(disagreeing, certificate.n, delta)
+    return None if disagreeing is None else upper_bound(disagreeing, certificate.compared, delta)
 
 
 def recheck(certificate: Certificate) -> list[str]:
@@ -125,10 +130,12 @@ def recheck(certificate: Certificate) -> list[str]:
     n, levels = certificate.n, certificate.levels
     if not 0.0 < certificate.confidence < 1.0 or n < 0:
         return [f"expected a confidence between 0 and 1 and rows, got {certificate.confidence} and {n}"]
+    if not 0 <= certificate.compared <= n:
+        return [f"expected rows that may leave among {n}, got {certificate.compared}"]
     wrong = [
         f"point {i}: expected counts among {n} rows and thresholds above 0, got {tested}"
         for i, tested in enumerate(certificate.path)
-        if not (_are_counts(tested, n) and tested.device > 0.0 and tested.edge > 0.0)
+        if not (_are_counts(tested, n, certificate.compared) and tested.device > 0.0 and tested.edge > 0.0)
     ]
     if wrong:
         return wrong
@@ -166,10 +173,10 @@ def _recheck_groups(certificate: Certificate) -> list[str]:
     return wrong
 
 
-def _are_counts(tested: Tested, n: int) -> bool:
-    return min(tested.harmful, tested.helpful, tested.disagreeing or 0) >= 0 and (
-        max(tested.harmful + tested.helpful, tested.disagreeing or 0) <= n
-    )
+def _are_counts(tested: Tested, n: int, compared: int) -> bool:
+    disagreeing = tested.disagreeing or 0
+    counts = min(tested.harmful, tested.helpful, disagreeing) >= 0
+    return counts and tested.harmful + tested.helpful <= n and disagreeing <= compared
 
 
 def void_reason(certificate: Certificate, out_of_scope_rows: int, n: int) -> str | None:

@@ -5,7 +5,8 @@ Not here: routing (`router`), HTTP (`serving`).
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tianti.runtimes.trust import Trust
 from tianti.spec import TIERS, Prediction, Tier
 
 if TYPE_CHECKING:
+    from tianti.device import Ladder
     from tianti.serving.settings import MirrorOf
     from tianti.serving.tls import Tls
 
@@ -32,37 +34,57 @@ def releases_folder() -> Path:
     return Path(".tianti") / "releases"
 
 
+_LADDER_OPTIONS = (
+    RELEASE_OPTION,
+    click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order."),
+    click.option("--point", type=float, help="The alpha to answer under, such as 0.01; must be certified."),
+    click.option("--deadline-ms", type=float, default=500.0, show_default=True),
+    click.option("--egress", type=_FILE, help="Append a line for each text that left or was held: types and counts."),
+)
+
+
+def ladder_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which ladder answers; the command gets `open_ladder`, which loads it."""
+
+    @trust_options
+    @wraps(command)
+    def with_ladder(
+        release: str,
+        upstream: tuple[str, ...],
+        point: float | None,
+        deadline_ms: float,
+        egress: Path | None,
+        trust: Trust,
+        **rest: object,
+    ) -> None:
+        from tianti.device import load
+
+        ways = list(upstream)
+        opened = partial(load, release, ways, point=point, deadline_ms=deadline_ms, audits=0.0, trust=trust)
+        command(open_ladder=partial(opened, egress=egress), **rest)
+
+    for option in reversed(_LADDER_OPTIONS):
+        with_ladder = option(with_ladder)
+    return with_ladder
+
+
 @click.command("predict")
-@RELEASE_OPTION
-@click.option("--upstream", "-u", multiple=True, help="URL of a higher node; several are tried in order.")
-@click.option("--point", type=float, help="The alpha to answer under, such as 0.01; must be certified.")
-@click.option("--deadline-ms", type=float, default=500.0, show_default=True)
+@ladder_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON line an answer.")
-@trust_options
 @click.argument("text")
-def predict_command(
-    release: str,
-    upstream: tuple[str, ...],
-    point: float | None,
-    deadline_ms: float,
-    as_json: bool,
-    trust: Trust,
-    text: str,
-) -> None:
+def predict_command(open_ladder: Callable[[], "Ladder"], as_json: bool, text: str) -> None:
     """Answer TEXT on this device, or each line of standard input if TEXT is `-`."""
-    from tianti.device import load
-
-    ways = list(upstream)
-    with load(release, upstream=ways, point=point, deadline_ms=deadline_ms, audits=0.0, trust=trust) as ladder:
-        for line in _texts(text):
-            _print_answer(line, ladder.predict(line), as_json)
+    with open_ladder() as ladder:
+        for line in read_texts(text):
+            _print_answer(ladder.predict(line), as_json)
 
 
-def _texts(text: str) -> Iterable[str]:
+def read_texts(text: str) -> Iterable[str]:
+    """The text itself, or the lines of standard input where it is `-`."""
     return (line.rstrip("\r\n") for line in sys.stdin) if text == "-" else [text]
 
 
-def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
+def _print_answer(answer: Prediction, as_json: bool) -> None:
     if as_json:
         import msgspec
 
@@ -71,8 +93,11 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
         click.echo(json.dumps(msgspec.to_builtins(native.show(answer, scores=True)), ensure_ascii=False))
         return
     decision = answer.decision
-    marks = "".join(f"  [{mark}]" for mark in ("certified", "degraded", "truncated") if getattr(decision, mark))
-    click.echo(f"{answer.label}  {answer.score:.3f}  {answer.tier}  {decision.reason}  {decision.ms:.2f} ms{marks}")
+    marks = [mark for mark in ("certified", "degraded", "truncated") if getattr(decision, mark)]
+    if decision.redactions:
+        marks.append(f"{decision.redactions} redacted")
+    said = "".join(f"  [{mark}]" for mark in marks)
+    click.echo(f"{answer.label}  {answer.score:.3f}  {answer.tier}  {decision.reason}  {decision.ms:.2f} ms{said}")
 
 
 @click.command("serve")
@@ -106,6 +131,7 @@ def _print_answer(text: str, answer: Prediction, as_json: bool) -> None:
     help="Append a line for each answer: scores, times, who answered (`tianti replay`). No text, no label.",
 )
 @click.option("--log-texts", is_flag=True, help="Write the texts to --log too: raw, as they came, on this disk.")
+@click.option("--egress", type=_FILE, help="Append a line for each text that left, or may not: types and counts.")
 @click.option(
     "--cache", type=click.IntRange(0), default=0, show_default=True, help="Exact answers of each release to keep."
 )
@@ -138,6 +164,7 @@ def serve_command(
     audits: float,
     log: Path | None,
     log_texts: bool,
+    egress: Path | None,
     cache: int,
     memory: str | None,
     tokens: Path | None,
@@ -154,8 +181,8 @@ def serve_command(
 ) -> None:
     """Run one node: HTTP in the Open Inference Protocol v2, TensorFlow Serving's API and others (docs/en/http.md).
 
-    Point, laxest, per-day, audits and log are for requests that enter the ladder here; GET /status says what came of
-    them.
+    Point, laxest, per-day, audits, log and egress are for requests that enter the ladder here; GET /status says what
+    came of them.
     """
     from tianti.package import find_release
     from tianti.router import Policy
@@ -176,6 +203,7 @@ def serve_command(
         policy=Policy(point=point, laxest=laxest, per_day=per_day, audits=audits),
         log=log,
         log_texts=log_texts,
+        egress=egress,
         cache=cache,
         memory_bytes=None if memory is None else size_bytes(memory, "--memory"),
         tokens=tokens,

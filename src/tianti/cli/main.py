@@ -19,10 +19,12 @@ from tianti.cli import (
     data,
     demo,
     device,
+    explain,
     fleet,
     hub,
     inspect,
     keys,
+    privacy,
     release,
     replay,
     token,
@@ -37,7 +39,24 @@ def tianti_command() -> None:
     """Tianti (天梯): a ladder of language models from the device to the cloud, under one accuracy certificate."""
 
 
-for group in (build, assess, answer, inspect, data, replay, demo, token, keys, release, hub, fleet, device, update):
+for group in (
+    build,
+    assess,
+    answer,
+    explain,
+    inspect,
+    data,
+    privacy,
+    replay,
+    demo,
+    token,
+    keys,
+    release,
+    hub,
+    fleet,
+    device,
+    update,
+):
     for command in group.COMMANDS:
         tianti_command.add_command(command)
 

@@ -108,6 +108,7 @@ def _column(side: "Side", risk: str, confidence: float) -> dict[str, str]:
         "p50 ms": "not known" if side.p50_ms is None else _range(side.p50_ms, "{:.2f}"),
         "p99 ms": "not known" if side.p99_ms is None else _range(side.p99_ms, "{:.2f}"),
         "degraded answers": _range(side.degraded, "{:.1%}"),
+        "kept here as private": _range(side.private, "{:.1%}"),
         "certified answers": _range(side.certified, "{:.1%}"),
         "their certified risk": _risk(side, risk, confidence),
     }

@@ -33,6 +33,7 @@ _WORDS = {
         "void": "The certificate does not speak about these test rows: {why}.",
         "saves": "Saves {share} of the all-cloud price: {cost:.3f} instead of {all:.3f} per 1,000 requests, "
         "assuming {assumed} per 1,000.",
+        "held": "{share} of the test rows stay on the device, not sure of them, since the privacy policy holds them.",
         "report": "Report: {path}",
     },
     "zh": {
@@ -54,6 +55,7 @@ _WORDS = {
         "harmful": "无法认证：最严格的工作点风险仍然过大，全部交给云。",
         "void": "证书不适用于这些测试数据：{why}。",
         "saves": "比全部上云节省 {share}：每千次请求 {cost:.3f}，而非 {all:.3f}（假定每千次单价：{assumed}）。",
+        "held": "测试数据中有 {share} 因隐私策略留在端侧，尽管端侧对其没有把握。",
         "report": "报告：{path}",
     },
 }
@@ -93,8 +95,9 @@ def _tier_table(record: RunRecord, level: dict[str, Any], words: dict[str, str])
 
 
 def _sentences(record: RunRecord, level: dict[str, Any], words: dict[str, str]) -> list[str]:
+    held = [words["held"].format(share=f"{level['held']:.1%}")] if level.get("held") else []
     if not level["certified"]:
-        return [words["none" if level["rows_needed"] else "harmful"].format(rows=level["rows_needed"])]
+        return [words["none" if level["rows_needed"] else "harmful"].format(rows=level["rows_needed"]), *held]
     void = record.certificate["void"]
     prices, cost = record.prices, level["cost_per_1000"]
     saved = 1 - cost / prices["cloud"] if prices["cloud"] else 0.0
@@ -105,6 +108,7 @@ def _sentences(record: RunRecord, level: dict[str, Any], words: dict[str, str]) 
         *([words["void"].format(why=void)] if void else []),
         words["certified"].format(risk=risk, confidence=confidence),
         words["saves"].format(share=f"{saved:.0%}", cost=cost, all=prices["cloud"], assumed=assumed),
+        *held,
     ]
 
 

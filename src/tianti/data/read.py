@@ -74,7 +74,9 @@ def _parse(content: bytes, wanted: Columns, encoding: str | None, origin: str) -
     if ending == ".parquet":
         raise DataError(f"{origin}: expected a parquet file, which begins with PAR1, got other bytes; fetch it again")
     decode(content, encoding, origin)  # what is binary or an archive is said first
-    raise DataError(f"{origin}: expected a name ending in .csv, .tsv, .jsonl, .json or .parquet (.gz); rename the file")
+    plain = ", or .txt with one text a line" if wanted.label is None else ""
+    endings = f".csv, .tsv, .jsonl, .json or .parquet (.gz){plain}"
+    raise DataError(f"{origin}: expected a name ending in {endings}; rename the file")
 
 
 def _parse_csv(text: str, delimiter: str, origin: str) -> _Table:
@@ -150,7 +152,8 @@ def _check_columns(found: list[str], wanted: Columns, origin: str) -> None:
             raise DataError(f"{origin}: expected one column {name!r}, got {times}; rename all but one")
         if times == 0:
             near = difflib.get_close_matches(name, found, n=1)
-            cure = f"did you mean {key}: {near[0]}?" if near else f"name the right one as {key}{_OPTIONS.get(key, '')}"
+            option = _OPTIONS.get(key, "")
+            cure = f"did you mean {key}: {near[0]}{option}?" if near else f"name the right one as {key}{option}"
             if len(found) == 1 and any(separator in found[0] for separator in ";\t|"):
                 cure = "separate the fields with commas, or name the file .tsv if tabs separate them"
             shown = ", ".join(found[:_SHOWN_COLUMNS]) + (", …" if len(found) > _SHOWN_COLUMNS else "")

@@ -21,6 +21,8 @@ from tianti.router import (
     Answer,
     Ask,
     Auditor,
+    Departure,
+    Egress,
     Journal,
     Node,
     Outcome,
@@ -32,10 +34,12 @@ from tianti.router import (
     follow,
 )
 from tianti.runtimes.trust import Trust
-from tianti.spec import Prediction, Reason, Request, Tier
+from tianti.spec import Prediction, Reason, Tier
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from tianti.explain import Explanation
 
 IN_FLIGHT = 8
 """Most texts of one `predict_many` that climb at a time; the next one's clock starts when there is room."""
@@ -47,6 +51,7 @@ class _Climbing(NamedTuple):
 
     text: str
     node: Node
+    departure: Departure
     future: "Future[Prediction]"
     here: Answer | RunError
     terms: Terms
@@ -78,6 +83,7 @@ def load(
     trust: Trust | None = None,
     log: str | Path | None = None,
     log_texts: bool = False,
+    egress: str | Path | None = None,
     tracing: bool = False,
 ) -> "Ladder":
     """Make a release ready to answer.
@@ -97,14 +103,17 @@ def load(
         trust: how the nodes above are known, and what they are shown: a private authority, a certificate, a token.
         log: a file to which a JSON line for each answer is appended: scores, times, who answered (`tianti replay`).
         log_texts: write the raw texts to that file too.
+        egress: a file to which a JSON line is appended for each text that left this device or was held back here:
+            types and counts of what was found, no value and no text.
         tracing: make spans of the program's OpenTelemetry traces, which the nodes that are asked go on with.
 
     Raises:
         MissingExtraError: tracing is wanted, and OpenTelemetry is not installed.
         PackageError: there is no such release, or it is malformed; an IntegrityError if its bytes are not its own.
+        PrivacyError: a detector that the release names is not here, or is another.
         UpdateError: a device has no release yet, and its first one cannot be fetched.
         UsageError: the point is not certified, a URL is not one, what `trust` names cannot be used, the deadline is not
-            a time, the log cannot be written.
+            a time, a log cannot be written.
     """
     if not 0.0 < deadline_ms < float("inf"):
         raise UsageError(f"deadline_ms: expected milliseconds above 0, got {deadline_ms}")
@@ -120,14 +129,21 @@ def load(
     if (Path(release) / "device.json").is_file():
         from tianti.device.updating import load_updating
 
-        return load_updating(Path(release), urls, tier, policy, deadline_ms, trust, _journal(log, log_texts), make)
+        return load_updating(
+            Path(release), urls, tier, policy, deadline_ms, trust, _journal(log, log_texts), make, _egress(egress)
+        )
     found = read_release(find_release(str(release), _RELEASES))
     (upstreams,) = connect(urls, [found], trust)
-    return make(Node(found, tier, upstreams, policy=policy), deadline_ms, _journal(log, log_texts))
+    node = Node(found, tier, upstreams, policy=policy, egress=_egress(egress))
+    return make(node, deadline_ms, _journal(log, log_texts))
 
 
 def _journal(log: str | Path | None, texts: bool) -> Journal | None:
     return None if log is None else Journal(Path(log), texts)
+
+
+def _egress(path: str | Path | None) -> Egress | None:
+    return None if path is None else Egress(Path(path))
 
 
 class Ladder:
@@ -187,6 +203,46 @@ class Ladder:
                 step.future.cancel()
         return [answers[index] for index in range(len(answers))]
 
+    def explain(self, text: str, prediction: Prediction | None = None) -> "Explanation":
+        """Say which words decided, and why the answer comes from the tier that it comes from.
+
+        The words are weighed with the model on this machine, in about six times an answer's time. Nothing is sent but
+        what `predict` sends.
+
+        Args:
+            text: the text.
+            prediction: what `predict` has answered to it; None: it is asked now, as `predict` asks.
+
+        Raises:
+            UsageError: as `predict`; or the answer is another ladder's, or of a release from before an update.
+            RunError: as `predict`.
+        """
+        from tianti.explain import Here, explain
+
+        node = self._node  # of before the answer: an update may come meanwhile
+        answer = self.predict(text) if prediction is None else self._given(text, prediction)
+        ways = node.upstreams
+        return explain(
+            text,
+            answer,
+            Here(
+                release=node.release,
+                record=node.record,
+                tier=node.tier,
+                runtime=node.runtime,
+                leaving=node.leave(text) if ways else None,
+                asking_ms=ways[0].median_ms if ways else None,
+            ),
+        )
+
+    def _given(self, text: str, prediction: Prediction) -> Prediction:
+        self._check_open()
+        try:
+            str.encode(text)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise UsageError("expected the text (str, valid Unicode) that was answered, got another object") from error
+        return prediction
+
     async def apredict(self, text: str) -> Prediction:
         """`predict` for an event loop, which is never blocked: the local model runs in a worker thread."""
         import asyncio
@@ -241,19 +297,24 @@ class Ladder:
         self._background.close(self._close_upstreams())
         if self._witness is not None:
             self._witness.close()
+        self._node.door.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this ladder is closed; load the release again")
 
     def _begin(self, text: str) -> Prediction | _Climbing:
         """Run the local model; the answer, if it is kept, else what has been set going."""
         auditor = self._auditor
         node = auditor.node
         started_s = node.clock()
-        if self._closed:
-            raise UsageError("this ladder is closed; load the release again")
+        self._check_open()
         terms, audited = node.entry_terms(self._deadline_ms, started_s), auditor.coin()
         here = node.answer(text)
         prediction = node.keep(here, terms, started_s)
         if prediction is None:
-            steps = node.climb(here, terms, started_s)
+            departure = node.door.depart(text, terms.point)
+            steps = node.climb(here, terms, started_s, departure)
             try:
                 ask = next(steps)
             except StopIteration as done:
@@ -262,15 +323,9 @@ class Ladder:
             if audited and auditor.can(prediction):
                 self._background.submit(auditor.begin(text, prediction))
             return prediction if self._witness is None else self._witnessed(prediction, node, text)
-        request = Request(
-            text=text,
-            release=node.release,
-            point=terms.point,
-            passed_by=node.tier,
-            deadline_ms=self._deadline_ms,
-        )
-        answer = self._background.submit(_climb(steps, ask, request, node, auditor if audited else None))
-        return _Climbing(text, node, answer, here, terms, started_s)
+        assert departure is not None  # who is asked is asked with it
+        answer = self._background.submit(_climb(steps, ask, departure, text, node, auditor if audited else None))
+        return _Climbing(text, node, departure, answer, here, terms, started_s)
 
     def _wait(self, step: _Climbing) -> Prediction:
         from concurrent.futures import CancelledError
@@ -298,7 +353,7 @@ class Ladder:
     def _give_up(self, step: _Climbing, reason: Reason) -> Prediction:
         node = step.node
         elapsed_s = node.clock() - step.started_s
-        prediction = conclude(step.here, step.terms, reason, (node.tier,), elapsed_s)
+        prediction = conclude(step.here, step.terms, reason, (node.tier,), elapsed_s, step.departure.redactions)
         node.control.answered(prediction)
         return prediction
 
@@ -323,9 +378,14 @@ class Ladder:
 
 
 async def _climb(
-    steps: Generator[Ask, Outcome, Prediction], ask: Ask, request: Request, node: Node, auditor: Auditor | None
+    steps: Generator[Ask, Outcome, Prediction],
+    ask: Ask,
+    departure: Departure,
+    text: str,
+    node: Node,
+    auditor: Auditor | None,
 ) -> Prediction:
-    prediction = await follow(steps, ask, request, node.upstreams, node.clock)
+    prediction = await follow(steps, ask, departure.request, node.upstreams, node.clock)
     if auditor is not None:
-        await auditor.begin(request.text, prediction)
+        await auditor.begin(text, prediction)
     return prediction

@@ -17,9 +17,9 @@ from pathlib import Path
 from tianti.device.counting import CountedNode, Counting
 from tianti.device.ladder import Ladder
 from tianti.device.shadow import Shadow
-from tianti.errors import PackageError, RunError, StoreError, TiantiError, UpdateError, UsageError
+from tianti.errors import PackageError, PrivacyError, RunError, StoreError, TiantiError, UpdateError, UsageError
 from tianti.package import read_release
-from tianti.router import Auditor, Journal, Node, Policy, Upstream, connect
+from tianti.router import Auditor, Egress, Journal, Node, Policy, Upstream, connect
 from tianti.runtimes.trust import Trust
 from tianti.spec import Prediction, Tier
 from tianti.spec.endpoint import split_url
@@ -45,6 +45,7 @@ def load_updating(
     trust: Trust | None,
     journal: Journal | None,
     make: type[Ladder],
+    egress: Egress | None,
 ) -> Ladder:
     """A ladder of the device in this folder (see `load`).
 
@@ -59,7 +60,7 @@ def load_updating(
     told = {_origin(url) for url in (home.repository, home.reports) if url is not None}
     # a token is for the nodes above, and for nobody else
     updates = Updates(folder, trust=trust if told <= above else None)
-    updating = Updating(updates, urls, policy, trust, journal)
+    updating = Updating(updates, urls, policy, trust, journal, egress)
     try:
         return updating.begin(make, deadline_ms)
     except BaseException:
@@ -76,10 +77,16 @@ class Updating:
     """Keeps one ladder up to date; it is the ladder's witness."""
 
     def __init__(
-        self, updates: Updates, urls: Sequence[str], policy: Policy, trust: Trust | None, journal: Journal | None
+        self,
+        updates: Updates,
+        urls: Sequence[str],
+        policy: Policy,
+        trust: Trust | None,
+        journal: Journal | None,
+        egress: Egress | None,
     ) -> None:
         self._updates, self._urls, self._policy, self._trust = updates, urls, policy, trust
-        self._journal = journal
+        self._journal, self._egress = journal, egress
         self._known: dict[tuple[str, str], Upstream] = {}
         self._unfit: set[str] = set()
         self._shadow: Shadow | None = None
@@ -199,7 +206,7 @@ class Updating:
     def _activate(self, release: str) -> None:
         try:
             node = self._make(release)
-        except UsageError as error:  # the program's wishes, such as a point: not the release's fault
+        except (UsageError, PrivacyError) as error:  # the program's wishes and detectors: not the release's fault
             self._unfit.add(release)
             _log.warning("release %s is not for this program: %s; the old one goes on", release[:12], error)
             return
@@ -250,7 +257,7 @@ class Updating:
     def _make(self, release: str) -> CountedNode:
         found = read_release(release_folder(self._updates.folder, release))
         (upstreams,) = connect(self._urls, [found], self._trust, self._known, self._heard)
-        return CountedNode(found, self._updates.home.tier, upstreams, policy=self._policy)
+        return CountedNode(found, self._updates.home.tier, upstreams, policy=self._policy, egress=self._egress)
 
     def _take(self, node: CountedNode) -> None:
         """Have the ladder answer by this node, and count what it does."""

@@ -15,6 +15,7 @@ import msgspec
 from tianti.errors import IntegrityError, PackageError
 from tianti.package.manifest import ModelPackage, decode_record, read_package, verify_package
 from tianti.spec import TIERS, Certificate, ScoreHead, Tier, Usual
+from tianti.spec.privacy import PrivacyPolicy
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
 SCHEMA = "tianti.release/1"
@@ -31,6 +32,7 @@ class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[Tier, str]
     heads: dict[Tier, ScoreHead]
     certificate: Certificate
+    privacy: PrivacyPolicy | None = None  # None: texts leave as they are
     usual: dict[Tier, Usual] = {}
     metrics: dict[str, Any] = {}
     prices: dict[str, float] = {}
@@ -95,22 +97,25 @@ def verify_release(release: Release) -> None:
             verify_package(release.package(tier))
 
 
-def bind(packages: dict[Tier, str], heads: dict[Tier, ScoreHead]) -> dict[str, str]:
-    """What a certificate speaks about, by hash: another model or head makes it another certificate."""
+def bind(
+    packages: dict[Tier, str], heads: dict[Tier, ScoreHead], privacy: PrivacyPolicy | None = None
+) -> dict[str, str]:
+    """What a certificate speaks about, by hash: another model, head or redactor makes it another certificate."""
     return {
+        **({} if privacy is None else {"privacy": sha256_bytes(canonical_json(privacy))}),
         **{f"package.{tier}": package for tier, package in packages.items()},
         **{f"head.{tier}": sha256_bytes(canonical_json(head)) for tier, head in heads.items()},
     }
 
 
 def check_binding(record: ReleaseRecord) -> None:
-    """Check that the certificate speaks about exactly the packages and heads that are shipped with it.
+    """Check that the certificate speaks about exactly the packages, heads and privacy that are shipped with it.
 
     Raises:
         IntegrityError: it is about others.
     """
     bound = record.certificate.bound
-    for name, found in bind(record.packages, record.heads).items():
+    for name, found in {"privacy": None, **bind(record.packages, record.heads, record.privacy)}.items():
         if bound.get(name) != found:
             raise IntegrityError(f"the certificate is for {name} {bound.get(name)}, the release has {found}; run again")
 

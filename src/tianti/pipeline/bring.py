@@ -20,10 +20,11 @@ import tianti
 from tianti.data import Columns, Row, read_table
 from tianti.errors import DataError, UsageError, needs_extra
 from tianti.package import ModelPackage, read_package, write_package
-from tianti.pipeline.named import find_function
+from tianti.pipeline.leaving import without_personal_data
 from tianti.pipeline.readings import run_package
 from tianti.pipeline.stages.package import make_golden
 from tianti.runtimes import open_package
+from tianti.spec.named import find_function
 from tianti.store import sha256_bytes, write_atomic
 
 with needs_extra("train"):
@@ -106,7 +107,7 @@ def import_model(
     padding = Padding(find_special(tokenizer).pad, origin.pad_side, origin.pad_to)
     build = find_function(source, Path()) if is_function else None
     foreign = read_foreign(path, padding.id) if build is None else trace_module(build, origin.pad_to)
-    texts = [row.text for row in rows[:_GOLDENS]] or list(_EXAMPLES)
+    texts = without_personal_data([row.text for row in rows[:_GOLDENS]]) or list(_EXAMPLES)
     max_length = origin.pad_to or origin.max_length or _longest(path)
     order = sorted(range(len(labels)), key=labels.__getitem__)
     adopted = adopt(foreign, len(labels), order, padding, _example_ids(tokenizer, texts, max_length))

@@ -10,6 +10,7 @@ from typing import Any
 
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
+from tianti.pipeline.explained import Explained
 from tianti.pipeline.search import SearchRecord, pareto_front
 from tianti.spec import Tier, percent
 
@@ -37,7 +38,7 @@ _STYLE: dict[Any, Any] = {  # matplotlib types the keys as one literal of three 
 }
 
 
-def draw_charts(evaluation: Evaluation) -> dict[str, str]:
+def draw_charts(evaluation: Evaluation, explained: Explained) -> dict[str, str]:
     """Each chart by its title, as <svg> text."""
     with rc_context(_STYLE):
         return {
@@ -45,6 +46,7 @@ def draw_charts(evaluation: Evaluation) -> dict[str, str]:
             "Who answers at each level": _draw(_shares, evaluation),
             "Risk against coverage": _draw(_risk_coverage, evaluation),
             "Does the score mean what it says": _draw(_reliability, evaluation),
+            **({"Do the words that are named decide": _draw(_faithfulness, explained)} if explained.tiers else {}),
         }
 
 
@@ -54,13 +56,13 @@ def draw_search(found: SearchRecord) -> str:
         return _draw(_cost_by_size, found)
 
 
-def _draw(plot, evaluation) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _draw(plot, figures) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
     figure = Figure(figsize=(4.6, 3.1), layout="constrained")
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0.0)
     axes = figure.add_subplot()
     axes.patch.set_alpha(0.0)
-    plot(axes, evaluation)
+    plot(axes, figures)
     written = io.StringIO()
     figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     text = written.getvalue()
@@ -118,10 +120,12 @@ def _shares(axes: Axes, evaluation: Evaluation) -> None:
             if share > 0.06:
                 axes.text(start + share / 2, row, f"{share:.0%}", ha="center", va="center", color="white")
         left = [start + share for start, share in zip(left, shares, strict=True)]
+    if any(held := [level.held for level in evaluation.levels]):
+        axes.barh(names, held, left=left, color="#999999", label="held as private", height=0.55)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of the test rows")
-    axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.16), frameon=False)
+    axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.16), frameon=False)
 
 
 def _risk_coverage(axes: Axes, evaluation: Evaluation) -> None:
@@ -149,3 +153,16 @@ def _reliability(axes: Axes, evaluation: Evaluation) -> None:
     axes.set_ylabel("share that is right")
     axes.set_ylim(0, math.nextafter(1.0, 2.0) + 0.02)
     axes.legend(title="calibration error", frameon=False)
+
+
+def _faithfulness(axes: Axes, explained: Explained) -> None:
+    for place, (tier, found) in enumerate(explained.judged):
+        rankings = {"chance": found.chance, "words": found.words, "IG": found.gradients}
+        bars = {name: judged.comprehensiveness for name, judged in rankings.items() if judged is not None}
+        for at, (name, height) in enumerate(bars.items()):
+            left = place + 0.27 * (at - (len(bars) - 1) / 2)
+            axes.bar(left, height, width=0.24, color=_COLOURS[tier], alpha=1.0 if name == "words" else 0.4)
+            axes.text(left, height, f"{name}\n{height:.2f}", ha="center", va="bottom", fontsize=7)
+    axes.set_xticks(range(len(explained.tiers)), [tier.value for tier, _ in explained.judged])
+    axes.margins(y=0.18)
+    axes.set_ylabel("what the label's probability loses\nwithout the top words")

@@ -40,8 +40,9 @@ class Stage:
 
     `needs` are stages whose folders it reads; `parts` is what of the spec and the world outside it depends on (hashed
     into its key); `rooms` are the rooms, or files of one, whose code it runs (hashed too). Where `replaces` names a
-    stage, later stages read this one's folder in that one's place. Neighbours that are `apart` run at the same time,
-    each in a process of its own; `run` must be picklable then.
+    stage, later stages read this one's folder in that one's place. Where it goes `by_content`, later stages are keyed
+    by what it wrote: they are done again only if that is something else. Neighbours that are `apart` run at the same
+    time, each in a process of its own; `run` must be picklable then.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     parts: Callable[[LadderSpec, Path], object] = lambda spec, base: None
     rooms: tuple[str, ...] = ()
     replaces: str | None = None
+    by_content: bool = False
     apart: bool = False
 
 

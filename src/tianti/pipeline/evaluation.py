@@ -6,6 +6,7 @@ Not here: computing any of it (`stages`). Invariant: every figure is of the ship
 import msgspec
 
 from tianti.spec import TIERS, Risk, Tier
+from tianti.spec.privacy import Handling
 
 
 class Reliability(msgspec.Struct, frozen=True):
@@ -62,7 +63,12 @@ class TierEvaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LevelEvaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole ladder on the test rows at one level. Without a certified point all goes to the cloud."""
+    """The whole ladder on the test rows at one level. Without a certified point all goes to the cloud that may.
+
+    `held` is the share that the privacy policy keeps on the device though it is not sure of them, and
+    `held_accuracy` how accurate its answers are then (None without such rows). They are outside the certificate, in no
+    tier's share, and in `test_accuracy`.
+    """
 
     alpha: float
     certified: bool
@@ -73,6 +79,44 @@ class LevelEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     test_risk: float  # of the certificate's kind
     test_accuracy: float
     cost_per_1000: float
+    held: float = 0.0
+    held_accuracy: float | None = None
+
+
+class TypeLeaving(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of personal data: what the policy does with it, and in how many test rows and places it is."""
+
+    kind: str
+    handling: Handling
+    rows: int
+    places: int
+
+
+class UpperEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """A tier above the device on the test rows of which something else leaves: its accuracy on that, and on the rows.
+
+    `raw` is None where the rows themselves must not be shown to it: it is somebody's server.
+    """
+
+    tier: Tier
+    leaving: float
+    raw: float | None
+
+
+class LeavingEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What would leave of the test rows at the served level.
+
+    `changed` rows have a placeholder. Of those that want to climb, `climbing`, `held` stay, answered by the device
+    with `held_accuracy`; `leaving_changed` leave with a placeholder, the others as they are.
+    """
+
+    types: list[TypeLeaving]
+    changed: int
+    climbing: int
+    leaving_changed: int
+    held: int
+    held_accuracy: float | None
+    upper: list[UpperEvaluation]
 
 
 class SliceEvaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +144,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     slices: list[SliceEvaluation]
     cloud_cost_per_1000: float
     void: str | None
+    leaving: LeavingEvaluation
 
     @property
     def present(self) -> tuple[Tier, ...]:

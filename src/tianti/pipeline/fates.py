@@ -46,24 +46,27 @@ def fate_of(line: Logged) -> Fate:
     return Fate(tuple(dict.fromkeys(said.tier for said in line.seen)), line.reason)
 
 
-def fates(line: Logged, scores: Scores, world: World) -> tuple[Fate, ...]:
+def fates(line: Logged, scores: Scores, world: World, held: bool | None = None) -> tuple[Fate, ...]:
     """What would have become of the request: one fate, or where a score is not known the cheapest to the dearest.
+
+    `held`: its text must not leave where it entered; None: as the log shows, so not if it did not want to leave.
 
     Raises:
         UsageError: it would climb, and neither the log nor the caller says to whom.
     """
-    return _from((line.entry,), line, scores, world)
+    held = line.reason is Reason.PRIVATE if held is None else held
+    return _from((line.entry,), line, scores, world, held)
 
 
-def _from(way: tuple[Tier, ...], line: Logged, scores: Scores, world: World) -> tuple[Fate, ...]:
+def _from(way: tuple[Tier, ...], line: Logged, scores: Scores, world: World, held: bool) -> tuple[Fate, ...]:
     tier = way[-1]
     if tier is Tier.CLOUD:
         return (Fate(way, Reason.TOP),)
     kept, score, threshold = Fate(way, Reason.SCORE), scores.get(tier), world.thresholds[tier]
     if score is not None and score >= threshold:
         return (kept,)
-    above = _above(tier, line, world)
-    passed = (Fate(way, above),) if isinstance(above, Reason) else _from((*way, above), line, scores, world)
+    above = Reason.PRIVATE if held and world.upstreams != () else _above(tier, line, world)
+    passed = (Fate(way, above),) if isinstance(above, Reason) else _from((*way, above), line, scores, world, held)
     return (kept, *passed) if score is None and threshold < NEVER else passed
 
 

@@ -25,7 +25,7 @@ _EDGE_FIRST = (Tier.EDGE,)
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be otherwise; None and empty: as it was.
 
-    `scores` are of every line, where its text was run again.
+    `scores` are of every line, where its text was run again, and `held` says whether that must not leave.
     """
 
     point: float | None = None
@@ -33,6 +33,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: tuple[Tier, ...] | None = None
     latency_ms: dict[Tier, float] = {}
     scores: list[dict[Tier, float]] | None = None
+    held: list[bool] | None = None
 
 
 class _Ending(NamedTuple):
@@ -64,9 +65,10 @@ def replay(
     low, high, other = [], [], asked != logged
     for index, (line, point) in enumerate(zip(lines, points, strict=True)):
         scores = _known(line) if changes.scores is None else changes.scores[index]
+        held = None if changes.held is None else changes.held[index]
         ends = [
             _Ending(fate, _ms(line, fate, usual, changes.latency_ms), _is_covered(line, fate, point, anew=other))
-            for fate in fates(line, scores, now(line.entry, point))
+            for fate in fates(line, scores, now(line.entry, point), held)
         ]
         low.append(ends[0])
         high.append(ends[-1])
@@ -161,6 +163,7 @@ def _side(
         risk=_mean(alphas),
         certified=_share([_is_certified(end) for end in low], [_is_certified(end) for end in high]),
         degraded=_share([end.fate.degraded for end in low], [end.fate.degraded for end in high]),
+        private=_share(*([end.fate.reason is Reason.PRIVATE for end in ends] for ends in (low, high))),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tianti.data import CleaningReport, describe
 from tianti.errors import needs_extra
 from tianti.pipeline.evaluation import Evaluation
+from tianti.pipeline.explained import Explained
 from tianti.pipeline.search import SearchRecord, pareto_front
 from tianti.pipeline.workspace import RunRecord
 from tianti.spec import Certificate, Tier, percent
@@ -20,17 +21,25 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
-def render_body(evaluation: Evaluation, certificate: Certificate, cleaning: CleaningReport, spec: LadderSpec) -> str:
+def render_body(
+    evaluation: Evaluation,
+    certificate: Certificate,
+    cleaning: CleaningReport,
+    spec: LadderSpec,
+    explained: Explained,
+) -> str:
     """All of the report but the run's own timeline: the same for every run that ends in the same release."""
     from tianti.pipeline.charts import draw_charts
 
     return _template("report.html.j2").render(
         headline=_headline(evaluation, certificate, spec),
         evaluation=evaluation,
+        leaving=evaluation.leaving,
         tiers=[(tier, evaluation.tiers[tier]) for tier in evaluation.present],
         certificate=certificate,
-        charts=draw_charts(evaluation),
+        charts=draw_charts(evaluation, explained),
         cleaning=describe(cleaning),
+        explained=explained,
         spec=spec,
     )
 
@@ -56,12 +65,15 @@ def _headline(evaluation: Evaluation, certificate: Certificate, spec: LadderSpec
         return "No level can be certified with these calibration rows, so every request goes to the cloud."
     saved = 1 - level.cost_per_1000 / spec.prices.cloud if spec.prices.cloud else 0.0
     edge = f", {level.share[Tier.EDGE]:.0%} on the edge" if Tier.EDGE in evaluation.tiers else ""
+    held = (
+        f" ({level.held:.1%} more stay on the device, held as private, outside the certificate)" if level.held else ""
+    )
     cost = "differ from its own in at most" if evaluation.risk == "disagree" else "cost at most"
     of = "of all requests" if evaluation.risk == "disagree" else "of its accuracy"
     return (
         f"{level.share[Tier.DEVICE]:.0%} of the requests are answered on the device{edge} and "
-        f"{level.share[Tier.CLOUD]:.0%} in the cloud, which at the assumed prices saves {saved:.0%} of what the cloud "
-        f"alone would cost. For requests like the calibration rows, answers given below the cloud {cost} "
+        f"{level.share[Tier.CLOUD]:.0%} in the cloud{held}, which at the assumed prices saves {saved:.0%} of what the "
+        f"cloud alone would cost. For requests like the calibration rows, answers given below the cloud {cost} "
         f"{percent(level.alpha)} {of}, with {percent(certificate.confidence)} confidence."
     )
 

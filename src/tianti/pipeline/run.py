@@ -20,7 +20,7 @@ from typing import Protocol
 from tianti.pipeline.apart import run_apart
 from tianti.pipeline.contract import Stage, StageContext, StageDone, StageFunction
 from tianti.spec.ladder import LadderSpec
-from tianti.store import ArtifactStore, canonical_json, sha256_bytes
+from tianti.store import ArtifactStore, canonical_json, sha256_bytes, sha256_tree
 
 
 class Listener(Protocol):
@@ -71,7 +71,7 @@ def run_stages(
         ended = _run_together(run_one, together, stop)
         for stage, (folder, done) in zip(together, ended, strict=True):
             name = stage.replaces or stage.name
-            folders[name], keys[name] = folder, done.key
+            folders[name], keys[name] = folder, sha256_tree(folder) if stage.by_content else done.key
             timeline.append(done)
     return folders, timeline
 

@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tianti.certificate import LadderAnswers, Readings, certify, decide, judged, order_points, some
+from tianti.certificate import LadderAnswers, Readings, certify, judged, order_points, some
 from tianti.data import read_prepared
 from tianti.errors import DataError, SpecError, StoreError, TiantiError
 from tianti.pipeline.candidates import rounds
 from tianti.pipeline.contract import Stage, StageDone
 from tianti.pipeline.gates import Missed, missed_budgets
+from tianti.pipeline.leaving import hold, leave, redactor_of, serve
 from tianti.pipeline.profiling import Costs
 from tianti.pipeline.readings import Outputs, Told, truth_of
 from tianti.pipeline.run import Listener, run_stages
@@ -77,13 +78,15 @@ class SearchRecord(msgspec.Struct, frozen=True):
 class _Rows(msgspec.Struct, frozen=True):
     """The truth of the rows that choose; the first `tuning` of them are the tuning third.
 
-    `draws` [draws, certify rows] are places in them: certify rows as they might have been.
+    `draws` [draws, certify rows] are places in them: certify rows as they might have been. `held` [rows] stay where
+    they are.
     """
 
     truth: NDArray[np.int64]
     tuning: int
     has_out_of_scope: bool
     draws: NDArray[np.int64]
+    held: NDArray[np.bool_]
 
 
 class _Probed(msgspec.Struct, frozen=True):
@@ -136,7 +139,7 @@ def search(
             say(f"search: {tier} {dropped[-1].name} is dropped: {error}")
             continue
         timeline += [replace(each, name=f"{each.name} ({number})") for each in done]
-        rows = _rows(folders["prepare"], spec.seed)
+        rows = _rows(folders["prepare"], spec, base)
         for tier, probed in _probe(trial, folders, rows).items():
             found[tier].setdefault(probed.student, probed)
     (cloud,) = found[Tier.CLOUD].values()
@@ -172,12 +175,14 @@ def _stages(spec: LadderSpec, base: Path) -> list[Stage]:
     return [*stages[:before], *probe_stages(spec)]
 
 
-def _rows(folder: Path, seed: int) -> _Rows:
+def _rows(folder: Path, spec: LadderSpec, base: Path) -> _Rows:
     prepared = read_prepared(folder)
-    truth = truth_of(choosing_rows(prepared), prepared.labels, prepared.out_of_scope)
+    choosing = choosing_rows(prepared)
+    truth = truth_of(choosing, prepared.labels, prepared.out_of_scope)
+    held = leave(redactor_of(spec, base), [row.text for row in choosing]).held
     shape = (_DRAWS, len(prepared.rows[Role.CERTIFY]))  # how many there are, and nothing else of them
-    draws = np.random.default_rng(seed).integers(len(truth), size=shape)
-    return _Rows(truth, len(prepared.rows[Role.TUNING]), prepared.out_of_scope is not None, draws)
+    draws = np.random.default_rng(spec.seed).integers(len(truth), size=shape)
+    return _Rows(truth, len(prepared.rows[Role.TUNING]), prepared.out_of_scope is not None, draws, held)
 
 
 def _probe(spec: LadderSpec, folders: dict[str, Path], rows: _Rows) -> dict[Tier, _Probed]:
@@ -206,21 +211,26 @@ def _price(spec: LadderSpec, rows: _Rows, device: _Probed, edge: _Probed, cloud:
     The points are those that the certificate will test, since tuning rows order them. Which of them it certifies is a
     matter of luck: the cost is the mean over draws of as many rows as certify, the same draws for every pair.
     """
-    said = {Tier.DEVICE: device.said, Tier.EDGE: edge.said, Tier.CLOUD: cloud.said}
+    said = hold({Tier.DEVICE: device.said, Tier.EDGE: edge.said, Tier.CLOUD: cloud.said}, rows.held)
     answers = judged(said, rows.truth, spec.certificate.risk)
     tuning = slice(rows.tuning)
     points = order_points(some(answers, tuning), spec.certificate.alphas, spec.prices.edge, spec.prices.cloud)
-    return float(np.mean([_cost(spec, points, answers, some(answers, draw)) for draw in rows.draws]))
+    return float(np.mean([_cost(spec, points, answers, some(answers, draw), rows.held) for draw in rows.draws]))
 
 
 def _cost(
-    spec: LadderSpec, points: Sequence[tuple[float, float]], answers: LadderAnswers, drawn: LadderAnswers
+    spec: LadderSpec,
+    points: Sequence[tuple[float, float]],
+    answers: LadderAnswers,
+    drawn: LadderAnswers,
+    held: NDArray[np.bool_],
 ) -> float:
     confidence = spec.certificate.confidence_share
     risk = spec.certificate.risk
     proven = certify(points, drawn, spec.certificate.alphas, confidence, out_of_scope_rows=0, bound={}, risk=risk)
     served = choose_point(proven)
-    return spec.prices.per_1000(decide(answers, None if served is None else proven.thresholds(served)).share)
+    thresholds = None if served is None else proven.thresholds(served)
+    return spec.prices.per_1000(serve(answers, held, thresholds).share)
 
 
 def _tried(

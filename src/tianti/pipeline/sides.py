@@ -20,6 +20,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
     Costs are at `prices`, per 1,000 requests. Times are None where the log tells nothing of a tier that answers.
     `points` are the alphas in use, `risk` their mean over the requests: what is certified of the `certified` share.
+    `private`: the share that was answered below its point, for its text must not leave.
     """
 
     share: dict[Tier, Range]
@@ -32,6 +33,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     risk: float | None
     certified: Range
     degraded: Range
+    private: Range
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
                 ),
                 (
                     self.anew,
-                    f"{_requests(self.anew)} to climb that did not: assumed is that the higher tier is in reach.",
+                    f"{_requests(self.anew)} to climb that did not: assumed is that the higher tier is in reach, and "
+                    "of a text that the log does not hold, that it may leave.",
                 ),
                 (degraded, f"{_requests(degraded)} degraded: what was out of reach then is out of reach still."),
                 (

@@ -16,14 +16,17 @@ from tianti.errors import DataError, IntegrityError, UpstreamError, UsageError
 from tianti.package import ModelPackage, Release, ReleaseRecord, read_release, verify_release
 from tianti.pipeline.asking import answer_store, ask_all
 from tianti.pipeline.evaluation import LevelEvaluation
+from tianti.pipeline.leaving import Leavings, leave
 from tianti.pipeline.readings import UNKNOWN, Outputs, Told, run_package, truth_of
 from tianti.pipeline.stages.ask import tell
 from tianti.pipeline.stages.evaluate import evaluate_levels
+from tianti.privacy import RULES, Redactor, open_redactor
 from tianti.protocols.tensors import Classified
 from tianti.runtimes.endpoint import client_of
 from tianti.runtimes.goldens import run_goldens
-from tianti.spec import TIERS, GroupRisk, Risk, percent
+from tianti.spec import TIERS, GroupRisk, Risk, Tier, percent
 from tianti.spec.ladder import PriceSpec
+from tianti.spec.privacy import TYPES, Handling, PrivacyPolicy
 
 
 class OwnRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     certify_rows: int
     risk: Risk
     certified: tuple[float, ...]
+    privacy: PrivacyPolicy | None
     groups: tuple[GroupRisk, ...]
     called: str | None  # of a cloud that is only called: what it says of the self-tests
     own: OwnRows | None
@@ -55,6 +59,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             "files: every hash is as named, every self-test gives what it must on this machine",
             f"certificate: recomputed from {self.certify_rows} rows",
             f"certified levels: {levels} ({self.risk}, {percent(self.confidence)} confidence, all together)",
+            f"privacy: {_in_words(self.privacy)}",
         ]
         for group in self.groups:
             limits = ", ".join("unknown" if bound is None else percent(bound) for bound in group.bounds)
@@ -70,8 +75,22 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             where = ", ".join(f"{tier} {level.share[tier]:.1%}" for tier in TIERS)
             what = "certified" if level.certified else "not certified, all to the cloud"
             risked = f"{self.risk} {level.test_risk:.2%}, accuracy {level.test_accuracy:.1%}"
-            found.append(f"  at {percent(level.alpha)} ({what}): {risked}; {where}")
+            held = f", held as private {level.held:.1%}" if level.held else ""
+            found.append(f"  at {percent(level.alpha)} ({what}): {risked}; {where}{held}")
         return found
+
+
+def _in_words(policy: PrivacyPolicy | None) -> str:
+    if policy is None:
+        return "texts leave as they are"
+    own = [kind for detector in policy.own for kind in detector.types]
+    kinds: dict[Handling, list[str]] = {"local_only": [], "allow": []}
+    for kind in sorted({*TYPES, *own}):
+        if (handling := policy.handling(kind)) != "redact":
+            kinds[handling].append(kind)
+    said = [f"{handling}: {', '.join(found)}" for handling, found in kinds.items() if found]
+    by = f"; own detectors: {', '.join(detector.use for detector in policy.own)}" if policy.own else ""
+    return f"{'; '.join([*said, 'redact: all' + ' other' * bool(said)])} types of rules {policy.rules}{by}"
 
 
 def verify(
@@ -82,6 +101,7 @@ def verify(
     Raises:
         IntegrityError: a file, a binding, a self-test or the certificate is not what it says.
         DataError: the rows cannot be read, or have labels that the release does not know.
+        PrivacyError: there are rows, but a detector of the release's own is not here, or is another.
         UsageError: there are rows, but a tier's package is missing.
     """
     release = read_release(folder)
@@ -102,6 +122,7 @@ def verify(
         certify_rows=certificate.n,
         risk=certificate.risk,
         certified=certificate.certified_alphas,
+        privacy=release.record.privacy,
         groups=certificate.groups,
         called=called,
         own=None if data is None else _own_rows(release, data, Columns(text=text, label=label), encoding),
@@ -148,23 +169,34 @@ def _own_rows(release: Release, data: Path, columns: Columns, encoding: str | No
         near = difflib.get_close_matches(strangers[0], record.labels, n=1)
         cure = f"did you mean {near[0]!r}?" if near else "name the column of the labels, or leave those rows out"
         raise DataError(f"{data}: label {strangers[0]!r} is not one of the release's ({len(strangers)} such); {cure}")
-    said = {tier: _run_tier(release.package(tier), rows, record).read(record.heads[tier]) for tier in tiers}
+    redactor = None if record.privacy is None else open_redactor(record.privacy)
+    left = leave(redactor, [row.text for row in rows])
+    said = {tier: _run_tier(tier, release.package(tier), rows, left, record).read(record.heads[tier]) for tier in tiers}
     outside = int((truth == REJECTED).sum())
     return OwnRows(
         n=len(rows),
         out_of_scope_share=outside / len(rows),
-        void=void_reason(record.certificate, outside, len(rows)),
-        levels=evaluate_levels(record.certificate, said, truth, PriceSpec(**record.prices)),
+        void=void_reason(record.certificate, outside, len(rows)) or _other_rules(redactor, record.privacy),
+        levels=evaluate_levels(record.certificate, said, truth, PriceSpec(**record.prices), left.held),
     )
 
 
-def _run_tier(package: ModelPackage, rows: list[Row], record: ReleaseRecord) -> Outputs | Told:
-    texts = [row.text for row in rows]
+def _other_rules(redactor: Redactor | None, policy: PrivacyPolicy | None) -> str | None:
+    if redactor is None or policy is None or redactor.rules_match:
+        return None
+    return f"built-in detectors: certified with rules {policy.rules}, here are rules {RULES}"
+
+
+def _run_tier(
+    tier: Tier, package: ModelPackage, rows: list[Row], left: Leavings, record: ReleaseRecord
+) -> Outputs | Told:
+    texts = left.raw if tier is Tier.DEVICE else left.texts
     endpoint = package.endpoint()
     if endpoint is None:
         return run_package(package.folder, texts)
     tokenizer = package.tokenizer_path if endpoint.takes_tokens else None
     store = answer_store(Path(), endpoint, tokenizer)
     found = ask_all(client_of(package), texts, store, lambda done, total, note: None)
-    answers = {text_key(text): asked for text, asked in found.items() if asked is not None}
+    pairs = ((text_key(row.text), found[text]) for row, text in zip(rows, texts, strict=True))
+    answers = {key: asked for key, asked in pairs if asked is not None}
     return tell(answers, rows, record.labels, record.out_of_scope)

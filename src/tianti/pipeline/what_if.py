@@ -13,9 +13,11 @@ import msgspec
 from tianti.errors import IntegrityError, PackageError, UsageError
 from tianti.package import Release, read_release, verify_release
 from tianti.pipeline.decisions import of_release, read_log
+from tianti.pipeline.leaving import leave
 from tianti.pipeline.readings import run_package
 from tianti.pipeline.replay import Changes, replay
 from tianti.pipeline.sides import Replayed
+from tianti.privacy import open_redactor
 from tianti.spec import Risk, Tier
 from tianti.spec.ladder import PriceSpec
 from tianti.spec.logged import Logged
@@ -65,6 +67,7 @@ def what_if(path: Path, asked: Asked, find: Callable[[str], Path]) -> WhatIf:
         UsageError: it is of several releases, a point is not certified, texts are needed and not there, or a number is
             none.
         PackageError: a release cannot be found or read; an IntegrityError if its bytes are not its own.
+        PrivacyError: texts are to be run, and a detector of the release's own is not here, or is another.
     """
     _check_numbers(asked)
     log = read_log(path)
@@ -79,12 +82,14 @@ def what_if(path: Path, asked: Asked, find: Callable[[str], Path]) -> WhatIf:
     runs = asked.release is not None and all(line.text is not None for line in log.lines)
     if now.id != then.id and not runs:
         _lacks_texts(path, log.lines, now)
+    scores, held = _run(now, log.lines) if runs else (None, None)
     changes = Changes(
         point=asked.point,
         prices={**_prices(now), **asked.prices},
         upstreams=asked.upstreams,
         latency_ms=asked.latency_ms,
-        scores=_run(now, log.lines) if runs else None,
+        scores=scores,
+        held=held,
     )
     found = replay(log.lines, then.record.certificate, _prices(then), now.record.certificate, changes)
     return WhatIf(
@@ -157,16 +162,22 @@ def _prices(release: Release) -> dict[Tier, float]:
     return {Tier.EDGE: prices.edge, Tier.CLOUD: prices.cloud}
 
 
-def _run(release: Release, lines: Sequence[Logged]) -> list[dict[Tier, float]]:
-    """What the models below the cloud say of every text; the cloud answers whatever comes to it."""
+def _run(release: Release, lines: Sequence[Logged]) -> tuple[list[dict[Tier, float]], list[bool]]:
+    """What the models below the cloud say of every text, and whether it must not leave.
+
+    The cloud answers whatever comes to it. A tier above the one where a text entered sees what leaves of it.
+    """
     verify_release(release)
-    texts = [line.text or "" for line in lines]
+    policy = release.record.privacy
+    left = leave(None if policy is None else open_redactor(policy), [line.text or "" for line in lines])
     scores: list[dict[Tier, float]] = [{} for _ in lines]
     entries = {line.entry for line in lines}
     for tier in (Tier.DEVICE, Tier.EDGE):
         if tier not in release.record.packages or (tier is Tier.DEVICE and tier not in entries):
             continue
+        pairs = zip(lines, left.raw, left.texts, strict=True)
+        texts = [raw if line.entry is tier else leaving for line, raw, leaving in pairs]
         said = run_package(release.package(tier).folder, texts).read(release.record.heads[tier])
         for known, score in zip(scores, said.score.tolist(), strict=True):
             known[tier] = score
-    return scores
+    return scores, left.held.tolist()

@@ -3,6 +3,8 @@
 from tianti.router.audits import Auditor
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude
 from tianti.router.control import AUDITS, Policy, Status
+from tianti.router.door import Departure, beside
+from tianti.router.egress import Egress
 from tianti.router.journal import Journal
 from tianti.router.node import Node
 from tianti.router.policy import check_point, choose_point
@@ -13,6 +15,8 @@ __all__ = [
     "Answer",
     "Ask",
     "Auditor",
+    "Departure",
+    "Egress",
     "Journal",
     "Node",
     "Outcome",
@@ -21,6 +25,7 @@ __all__ = [
     "Status",
     "Terms",
     "Upstream",
+    "beside",
     "check_point",
     "choose_point",
     "climb",

@@ -2,15 +2,18 @@
 
 Not here: what follows (`Control.report`).
 Invariants: nobody waits for an audit; whether there is one is decided before anything is known of the request, so that
-audits speak for all requests; while IN_FLIGHT are under way none is begun; one that the cloud did not answer says
-nothing.
+audits speak for all requests that may leave; while IN_FLIGHT are under way none is begun; one that the cloud did not
+answer says nothing; what the cloud is asked goes through the node's door.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tianti.errors import UnaskedError
+from tianti.router.door import beside
 from tianti.router.node import Node
-from tianti.spec import Prediction, Request, Tier
+from tianti.spec import Prediction, Tier
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,22 +64,24 @@ class Auditor:
 
     async def _compare(self, text: str, prediction: Prediction, point: float) -> None:
         node = self.node
-        request = Request(
-            text=text,
-            release=node.release,
-            point=point,
-            passed_by=node.tier,
-            deadline_ms=_PATIENCE_S * 1e3,
-            audit=True,
-        )
-        for upstream in node.upstreams:
-            if upstream.refusal(_PATIENCE_S) is not None or not node.control.reserve(node.clock()):
-                continue
-            above = await upstream.ask(request, _PATIENCE_S)
-            node.control.settle(above if isinstance(above, Prediction) else None, node.clock())
-            if isinstance(above, Prediction) and above.tier is Tier.CLOUD:
-                self._found(text, prediction, point, above.label)
-                return
+        departure = await beside(text, partial(node.door.depart, text, point, audit=True))
+        if departure is None:
+            return
+        asked: list[str] = []
+        try:
+            for upstream in () if departure.held else node.upstreams:
+                if upstream.refusal(_PATIENCE_S) is not None or not node.control.reserve(node.clock()):
+                    continue
+                asked.append(upstream.name)  # first, for the audit may be dropped
+                above = await upstream.ask(departure.request, _PATIENCE_S)
+                if isinstance(above, UnaskedError):
+                    asked.pop()
+                node.control.settle(above if isinstance(above, Prediction) else None, node.clock())
+                if isinstance(above, Prediction) and above.tier is Tier.CLOUD:
+                    self._found(text, prediction, point, above.label)
+                    return
+        finally:
+            node.door.log(departure, asked)
 
     def _found(self, text: str, prediction: Prediction, point: float, label: str) -> None:
         self.node.control.report(point, label != prediction.label)

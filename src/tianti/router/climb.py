@@ -5,8 +5,9 @@
     ask = steps.send(Outcome(result, now_s))
 
 Not here: running a model or asking a node (`node`, `upstream`), choosing thresholds (`policy`).
-Invariants: an answer kept because a higher tier was out of reach is `degraded`, whatever the reason; a local answer
-that cannot be used (NaN, engine failure) is never given; every node of a ladder runs this same code.
+Invariants: nobody is asked about a text that is held; an answer kept because a higher tier was out of reach is
+`degraded`, whatever the reason; a local answer that cannot be used (NaN, engine failure) is never given; every node of
+a ladder runs this same code.
 """
 
 from collections import deque
@@ -15,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from tianti.errors import BusyError, DeadlineError, RefusedError, RunError, UpstreamError
+from tianti.errors import BusyError, DeadlineError, RefusedError, RunError, UnaskedError, UpstreamError
 from tianti.spec import DEGRADED, Decision, Prediction, Probabilities, Reason, Said, Tier
 
 _RESERVE_SHARE = 0.08  # 40 ms of the default 500: two cores shared by five busy processes were late by 22
@@ -86,6 +87,11 @@ class Outcome(NamedTuple):
     result: Prediction | UpstreamError
     now_s: float
 
+    @property
+    def left(self) -> bool:
+        """The text left, or may have."""
+        return not isinstance(self.result, UnaskedError)
+
 
 def climb(
     here: Answer | RunError,
@@ -94,6 +100,8 @@ def climb(
     started_s: float,
     now_s: float,
     may_spend: Callable[[], bool] = lambda: True,
+    held: bool = False,
+    redactions: int = 0,
 ) -> Generator[Ask, Outcome, Prediction]:
     """Keep the local answer or ask the ways in order, skipping those that are out.
 
@@ -104,6 +112,8 @@ def climb(
         started_s: when the request came.
         now_s: the time.
         may_spend: is there money for asking? Called once, and only where somebody would be asked.
+        held: the text holds what may not leave; whoever could be asked, nobody is.
+        redactions: places in it that are replaced in what leaves.
 
     Raises:
         RunError: the local model failed, and nobody higher answered.
@@ -112,10 +122,13 @@ def climb(
         return conclude(here, terms, good, (terms.tier,), now_s - started_s)
     now_s = max(now_s, started_s)  # where the clock was set back, there is no more time for it
     tried: tuple[str, ...] = (terms.tier,)
+    if ways and held:
+        return conclude(here, terms, Reason.PRIVATE, tried, now_s - started_s)
     if ways and not may_spend():
         return conclude(here, terms, Reason.BUDGET, tried, now_s - started_s)
     own_s = now_s - started_s
     failed = refused = None
+    replaced = 0  # until something leaves
     until_s = started_s + terms.deadline_s - terms.reserve_s
     turns = deque((index, 0) for index in range(len(ways)))
     while turns:
@@ -132,9 +145,11 @@ def climb(
         wait_s = way.retry_in_s(attempt) if attempt else 0.0
         if wait_s is None or wait_s >= patience_s:
             continue
-        result, now_s = yield Ask(index, patience_s, wait_s)
+        outcome = yield Ask(index, patience_s, wait_s)
+        result, now_s = outcome
+        replaced = redactions if outcome.left else replaced
         if isinstance(result, Prediction):
-            return _passed_on(result, here, terms, tried, own_s, now_s - started_s)
+            return _passed_on(result, here, terms, tried, own_s, now_s - started_s, replaced)
         if isinstance(result, BusyError):  # not asked again: that would be a queue
             refused = refused or way.refusal(until_s - now_s) or Reason.BUSY
             continue
@@ -142,7 +157,7 @@ def climb(
         failed = Reason.DEADLINE if isinstance(result, DeadlineError) else Reason.UPSTREAM_DOWN
         if attempt + 1 < _TRIES and not isinstance(result, RefusedError):
             turns.append((index, attempt + 1))
-    return conclude(here, terms, failed or refused or Reason.NO_UPSTREAM, tried, now_s - started_s)
+    return conclude(here, terms, failed or refused or Reason.NO_UPSTREAM, tried, now_s - started_s, replaced)
 
 
 def _patience_s(left_s: float, untried: int) -> float:
@@ -163,9 +178,14 @@ def good_here(here: Answer | RunError, terms: Terms) -> Reason | None:
 
 
 def conclude(
-    here: Answer | RunError, terms: Terms, reason: Reason, tried: tuple[str, ...], elapsed_s: float
+    here: Answer | RunError,
+    terms: Terms,
+    reason: Reason,
+    tried: tuple[str, ...],
+    elapsed_s: float,
+    redactions: int = 0,
 ) -> Prediction:
-    """The local answer, kept for a reason.
+    """The local answer, kept for a reason; `redactions` of what left in vain.
 
     Raises:
         RunError: there is none.
@@ -180,6 +200,7 @@ def conclude(
         degraded=reason in DEGRADED,
         tiers_tried=tried,
         ms=elapsed_s * 1e3,
+        redactions=redactions,
         truncated=here.truncated,
     )
     return Prediction(
@@ -199,6 +220,7 @@ def _passed_on(
     tried: tuple[str, ...],
     own_s: float,
     elapsed_s: float,
+    redactions: int,
 ) -> Prediction:
     """A higher node's answer: reason, `certified` and `degraded` are its own; the point is the entry's promise."""
     above = result.decision
@@ -211,6 +233,7 @@ def _passed_on(
         certificate=terms.certificate,
         tiers_tried=(*tried, *above.tiers_tried),
         ms=elapsed_s * 1e3,
+        redactions=redactions + above.redactions,
         seen=(own, msgspec.structs.replace(first, ms=first.ms + way_ms), *rest),
     )
     return msgspec.structs.replace(result, decision=decision)

@@ -21,7 +21,7 @@ from tianti.router.allowances import Budget
 from tianti.router.climb import Answer
 from tianti.router.policy import check_point, choose_point
 from tianti.router.pressure import PointKeeper
-from tianti.spec import Certificate, Prediction, Tier, Usual, percent
+from tianti.spec import Certificate, Prediction, Reason, Tier, Usual, percent
 
 _LOAD_S = 0.5  # over which load is averaged: what is under way at one moment says little
 AUDITS = 0.02
@@ -49,7 +49,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `mean_bound`: the time-weighted mean of the alphas in use, which bounds the risk of all that time. `audit_bound`:
     disagreement with the cloud that the point in use was certified with; `audited`, `differed`: audits under it, and
     how many of them disagreed. `alarms`: alphas that audits contradicted, which are not used again; where the strictest
-    is among them it stays in use, and what is kept below the cloud is not `certified`. `hints`: what texts alone tell
+    is among them it stays in use, and what is kept below the cloud is not `certified`. `private`: answers given here
+    because the text may not leave, which are outside the certificate and not `degraded`. `hints`: what texts alone tell
     of drift, which is no guarantee of anything; None: the release does not say what is usual.
     """
 
@@ -58,6 +59,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     pressure: dict[str, float]
     answered: dict[Tier, int]
     degraded: int
+    private: int
     audit_bound: float | None
     audited: int
     differed: int
@@ -106,7 +108,7 @@ class Control:
         self._load, self._load_at_s = 0.0, now_s
         self._answered = dict.fromkeys(Tier, 0)
         self._hinter = None if usual is None else Hinter(usual)
-        self._degraded = 0
+        self._degraded = self._private = 0
         self.alarms = 0
         self.report = self.audited
         """Who is told what an audit found: somebody else where several processes are one node (`serving.ledger`)."""
@@ -166,6 +168,8 @@ class Control:
             self._answered[prediction.tier] += 1
             if prediction.decision.degraded:
                 self._degraded += 1
+            elif prediction.decision.reason is Reason.PRIVATE:
+                self._private += 1
 
     def audited(self, alpha: float, differs: bool) -> None:
         """An audit of a request that was answered under this alpha: was its answer not the cloud's?"""
@@ -203,6 +207,7 @@ class Control:
                 pressure=dict(self._pressure),
                 answered={tier: count for tier, count in self._answered.items() if count},
                 degraded=self._degraded,
+                private=self._private,
                 audit_bound=None if watch is None else watch.bound,
                 audited=0 if watch is None else watch.audits,
                 differed=0 if point is None else self._differed[point],

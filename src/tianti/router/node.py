@@ -10,9 +10,12 @@ from collections.abc import Callable, Generator, Sequence
 from tianti.certificate import NEVER, UNUSABLE, Reading, read, read_rows
 from tianti.errors import RunError, UsageError
 from tianti.package import Release, check_binding, verify_package
+from tianti.privacy import Leaving
 from tianti.protocols.infer import MAX_TEXT_CHARS
 from tianti.router.climb import Answer, Ask, Outcome, Terms, climb, conclude, good_here
 from tianti.router.control import Control, Policy
+from tianti.router.door import Departure, open_door
+from tianti.router.egress import Egress
 from tianti.router.policy import bind_point, choose_point, threshold_of
 from tianti.router.upstream import Upstream
 from tianti.runtimes import Encoded, open_package
@@ -27,6 +30,7 @@ class Node:
 
     Raises:
         PackageError: the release or its package cannot be used; an IntegrityError if they are not what was certified.
+        PrivacyError: a detector that the release names is not here, or is another.
         UsageError: the release has no such tier, or the cloud was given something above it.
     """
 
@@ -37,6 +41,7 @@ class Node:
         upstreams: Sequence[Upstream] = (),
         clock: Callable[[], float] = time.perf_counter,
         policy: Policy | None = None,
+        egress: Egress | None = None,
     ) -> None:
         record = release.record
         if tier not in record.packages:
@@ -50,11 +55,13 @@ class Node:
         self.release = release.id
         self.tier = tier
         self.labels = package.manifest.labels
+        self.record = record
         self.certificate = record.certificate
         self.upstreams = upstreams
         self.clock = clock
         usual = record.usual.get(tier)
         self.control = Control(record.certificate, policy or Policy(), record.prices, clock(), usual=usual)
+        self.door = open_door(release, tier, upstreams, egress)
         self._entering: tuple[float, float, int, Terms | None] = (0.0, 0.0, 0, None)
         self._certificate_id = sha256_bytes(canonical_json(record.certificate))
         self._head = record.heads[tier]
@@ -73,7 +80,8 @@ class Node:
         if terms is None or asked_ms != deadline_ms or not fresh:
             load = max((upstream.use for upstream in self.upstreams), default=0.0)
             point, stands = self.control.point(load, now_s)
-            terms = self._make_terms(point, deadline_ms, covered=stands and self.tier is not Tier.EDGE)
+            covered = stands and self.door.certifies and self.tier is not Tier.EDGE
+            terms = self._make_terms(point, deadline_ms, covered)
             self._entering = (now_s, deadline_ms, self.control.alarms, terms)
         return terms
 
@@ -98,6 +106,7 @@ class Node:
         """
         bound = choose_point(self.certificate) if point is None else bind_point(self.certificate, point)
         covered = known and (self.tier is not Tier.EDGE or passed_by is Tier.DEVICE)
+        covered = covered and (self.door.certifies or passed_by is not None)
         return self._make_terms(bound, deadline_ms, covered, NEVER if audit else None)
 
     def _make_terms(self, point: float | None, deadline_ms: float, covered: bool, only: float | None = None) -> Terms:
@@ -164,32 +173,37 @@ class Node:
             self.control.answered(prediction, here)
         return prediction
 
+    def leave(self, text: str) -> Leaving:
+        """What would become of a text that enters here, if it had to leave."""
+        return self.door.leave(text)
+
     def climb(
         self,
         here: Answer | RunError,
         terms: Terms,
         started_s: float,
+        departure: Departure | None = None,
         *,
         enters: bool = True,
-        ways: Sequence[Upstream] | None = None,
     ) -> Generator[Ask, Outcome, Prediction]:
         """One request's way up from here (see `climb`); one that enters the ladder here is counted, and paid for.
 
-        `ways`: other than the node's upstreams.
+        `departure`: the text at the door; without one nobody is asked.
         """
-        ways = self.upstreams if ways is None else ways
-        if not enters:
-            return (yield from climb(here, terms, ways, started_s, self.clock()))
         paid = False
 
         def pay() -> bool:
             nonlocal paid
-            paid = self.control.reserve(self.clock())
-            return paid
+            paid = enters and self.control.reserve(self.clock())
+            return paid or not enters
 
-        prediction = yield from climb(here, terms, ways, started_s, self.clock(), pay)
+        held, redactions = (False, 0) if departure is None else (departure.held, departure.redactions)
+        ways = self.upstreams if departure is not None else ()
+        steps = climb(here, terms, ways, started_s, self.clock(), pay, held, redactions)
+        prediction = yield from self.door.watch(steps, departure)
         if paid:
             failed = prediction.tier is self.tier and len(prediction.decision.tiers_tried) > 1
             self.control.settle(None if failed else prediction, self.clock())
-        self.control.answered(prediction, here)
+        if enters:
+            self.control.answered(prediction, here)
         return prediction

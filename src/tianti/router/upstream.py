@@ -6,6 +6,7 @@ Invariant: its methods run on one event loop, which alone changes them; other th
 
 import math
 import random
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tianti.errors import BusyError, DeadlineError, TextRefusedError, UpstreamError
+from tianti.errors import BusyError, DeadlineError, TextRefusedError, UnaskedError, UpstreamError
 from tianti.package import Release
 from tianti.router.allowances import Retries
 from tianti.router.breaker import MAX_WAIT_S, Breaker
@@ -91,6 +92,12 @@ class Upstream:
             return 1.0
         return self._limit.use
 
+    @property
+    def median_ms(self) -> float | None:
+        """How long its recent answers took, for people to read; None: there are too few to tell."""
+        took_s = [took_s for _, took_s in self._recent.copy()]  # the event loop may append to it meanwhile
+        return 1e3 * statistics.median(took_s) if len(took_s) >= _TELLING else None
+
     def refusal(self, remaining_s: float) -> Reason | None:
         """Why not to ask it: it is out, or nineteen of twenty recent answers took longer than there is time for."""
         if self._breaker.is_open:
@@ -106,11 +113,11 @@ class Upstream:
     async def ask(self, request: Request, remaining_s: float) -> Prediction | UpstreamError:
         """Ask the node, and remember how it went; audits come last there, take no request's place and tell nothing."""
         if self._breaker.is_open:  # since a retry began to wait
-            return BusyError(f"{self.name} is out; it was not asked")
+            return UnaskedError(f"{self.name} is out; it was not asked")
         limit = self._audits if request.audit else self._limit
         if not limit.enter():
             self._was_full(request)
-            return BusyError(f"{self.name} has as much under way as it can take; it was not asked")
+            return UnaskedError(f"{self.name} has as much under way as it can take; it was not asked")
         began_s, took_s = self._clock(), None
         try:
             asking, trace = self._remote.ask(request, remaining_s), TRACE.get()
@@ -242,13 +249,15 @@ async def follow(
 
     loop = asyncio.get_running_loop()
     ahead_s = clock() - loop.time()
-    while True:
-        if ask.wait_s > 0.0:
-            await asyncio.sleep(ask.wait_s)
-        remaining_s = ask.remaining_s - ask.wait_s
-        sent = msgspec.structs.replace(request, deadline_ms=remaining_s * 1e3)
-        result = await upstreams[ask.way].ask(sent, remaining_s)
-        try:
+    try:
+        while True:
+            if ask.wait_s > 0.0:
+                await asyncio.sleep(ask.wait_s)
+            remaining_s = ask.remaining_s - ask.wait_s
+            sent = msgspec.structs.replace(request, deadline_ms=remaining_s * 1e3)
+            result = await upstreams[ask.way].ask(sent, remaining_s)
             ask = steps.send(Outcome(result, loop.time() + ahead_s))
-        except StopIteration as done:
-            return done.value
+    except StopIteration as done:
+        return done.value
+    finally:
+        steps.close()  # now, where the request was cancelled: what it came to is logged

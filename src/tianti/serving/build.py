@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tianti.errors import TiantiError, UnknownModelError, UsageError
 from tianti.package import Release, read_release
-from tianti.router import Journal, Node, Upstream, connect
+from tianti.router import Egress, Journal, Node, Upstream, connect
 from tianti.serving import health, hosted, native, oip, openapi, tfs
 from tianti.serving.access import Access
 from tianti.serving.app import App
@@ -44,6 +44,7 @@ class Site:
     Raises:
         UsageError: settings that do not fit, or a log that cannot be written.
         PackageError: a release cannot be used.
+        PrivacyError: a detector that a release names is not here, or is another.
         RunError: a model does not run.
     """
 
@@ -67,6 +68,7 @@ class Site:
         self._looking: list[asyncio.Task[None]] = []
         self._syncing = asyncio.Lock()
         self._journal = None if settings.log is None else Journal(settings.log, settings.log_texts)
+        self._egress = None if settings.egress is None else Egress(settings.egress)
         self._catalogue = Catalogue(self.models, settings.tier, self._make_desk, settings.memory_bytes)
         try:
             self._seen = self._stamp()  # before it is read: what changes meanwhile is seen the next time
@@ -130,7 +132,7 @@ class Site:
     def _make_desk(self, release: Release) -> Desk:
         settings = self.settings
         (ways,) = connect(settings.upstreams, [release], settings.trust, self._upstreams)
-        node = Node(release, settings.tier, ways, policy=settings.policy)
+        node = Node(release, settings.tier, ways, policy=settings.policy, egress=self._egress)
         lane = Lane(node, tally=self.metrics.of(node.name, node.release))
         if self._ledger is not None:
             self._ledger.join(node)
@@ -235,8 +237,9 @@ class Site:
     def _close_files(self) -> None:
         self.engine.close()
         self.metrics.close()
-        if self._journal is not None:
-            self._journal.close()
+        for file in (self._journal, self._egress):
+            if file is not None:
+                file.close()
 
 
 def make_app(settings: Settings) -> App:

@@ -6,18 +6,19 @@ private request.
 """
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from tianti.errors import RunError
 from tianti.protocols.infer import InferRequest
-from tianti.router import Answer, Ask, Auditor, Journal, Outcome, Terms, follow
+from tianti.router import Answer, Auditor, Departure, Journal, Terms, beside, follow
 from tianti.serving.answers import Answers, Kept, give_again, is_exact
 from tianti.serving.engine import Engine, rank_of
 from tianti.serving.flights import Flight, Result, Seat, Sharing
 from tianti.serving.lane import Lane
-from tianti.spec import Prediction, Request
+from tianti.spec import Prediction
 
 DEADLINE_MS = 500.0
 """Of a request that names none."""
@@ -156,32 +157,39 @@ class Desk:
         self, asking: _Asking, text: str | None, here: Answer | RunError
     ) -> Prediction | Coroutine[Any, Any, Prediction]:
         """The local answer if it is kept, else the climb."""
-        terms, started_s, enters = asking.terms, asking.started_s, asking.enters
-        prediction = self.node.keep(here, terms, started_s, enters=enters)
-        if prediction is not None:
-            return prediction
-        ways = self.node.upstreams if text is not None else ()
-        steps = self.node.climb(here, terms, started_s, enters=enters, ways=ways)
-        return self._climb(asking.asked, text or "", terms, steps)
+        prediction = self.node.keep(here, asking.terms, asking.started_s, enters=asking.enters)
+        return self._climb(asking, text, here) if prediction is None else prediction
 
-    async def _climb(
-        self, asked: InferRequest, text: str, terms: Terms, steps: Generator[Ask, Outcome, Prediction]
-    ) -> Prediction:
+    async def _climb(self, asking: _Asking, text: str | None, here: Answer | RunError) -> Prediction:
         node = self.node
+        departure = None if text is None else await self._depart(asking, text)
+        leaving = None if departure is None else departure.leaving
+        if leaving is not None:
+            self.tally.held(leaving.held)
+        steps = node.climb(here, asking.terms, asking.started_s, departure, enters=asking.enters)
         try:
             ask = next(steps)
         except StopIteration as done:
-            return done.value
-        up = Request(  # up goes what came: release and point are the entry node's choice
-            text=text,
-            release=asked.release or node.release,
-            point=asked.point or terms.point,
-            passed_by=node.tier,
+            prediction: Prediction = done.value
+            return prediction
+        assert departure is not None  # who is asked is asked with it
+        if leaving is not None:
+            self.tally.redacted(node.door.places(leaving))
+        return await follow(steps, ask, departure.request, node.upstreams, node.clock)
+
+    async def _depart(self, asking: _Asking, text: str) -> Departure | None:
+        asked = asking.asked  # of a text from below, up goes what came: release and point are the entry node's choice
+        depart = partial(
+            self.node.door.depart,
+            text,
+            asked.point or asking.terms.point,
+            passed_by=asked.passed_by,
+            release=asked.release,
             audit=asked.audit,
             priority=asked.priority,
             private=asked.private,
         )
-        return await follow(steps, ask, up, node.upstreams, node.clock)
+        return await beside(text, depart)
 
     async def aclose(self) -> None:
         """End the audits that are under way, and keep no answers."""

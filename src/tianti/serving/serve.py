@@ -54,6 +54,7 @@ def serve(settings: Settings, on_ready: Callable[[str], object] = lambda _url: N
     Raises:
         UsageError: the port is taken, the host could be reached from elsewhere, the settings do not fit.
         PackageError: a release cannot be used.
+        PrivacyError: a detector that a release names is not here, or is another.
         RunError: a model does not run, or workers end again and again.
     """
     if settings.json_logs:

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         policy: for requests that enter the ladder here.
         log: a file to which one JSON line for each of their answers is appended.
         log_texts: write their raw texts to it too.
+        egress: a file to which one JSON line is appended for each text that entered here and left, or may not: types
+            and counts, no values.
         memory_bytes: what the files of all loaded models may come to; None: no limit.
         trust: how nodes above are known, and what they are shown.
         tokens: a file of the tokens of those who may ask (`tianti token`); None: nobody is asked for one.
@@ -65,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = Policy()
     log: Path | None = None
     log_texts: bool = False
+    egress: Path | None = None
     memory_bytes: int | None = None
     trust: Trust = Trust()
     tokens: Path | None = None

@@ -103,6 +103,7 @@ def merge(statuses: Sequence[Status]) -> Status:
         pressure=pressure,
         answered=dict(answered),
         degraded=sum(each.degraded for each in statuses),
+        private=sum(each.private for each in statuses),
         alarms=sorted({alpha for each in statuses for alpha in each.alarms}),
         hints=_merge_hints([each.hints for each in statuses if each.hints is not None]),
     )

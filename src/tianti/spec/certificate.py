@@ -91,7 +91,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
     All levels hold together. `path` was ordered on tuning rows, then tested in that order on `n` certify rows.
     The bounds of `groups` hold together too, with the same confidence. `bound` maps what the statement is about
-    (packages, heads, rows of each role) to its SHA-256.
+    (packages, heads, rows of each role) to its SHA-256. `may_leave`: so many of the certify rows may be compared with
+    the cloud, and `disagreeing` was counted among them; not there: all, so that older certificates keep their hash.
     """
 
     risk: Risk
@@ -102,6 +103,12 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     out_of_scope_share: float
     bound: dict[str, str]
     groups: tuple[GroupRisk, ...] = ()
+    may_leave: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def compared(self) -> int:
+        """Certify rows among which `disagreeing` was counted."""
+        return self.n if isinstance(self.may_leave, msgspec.UnsetType) else self.may_leave
 
     def thresholds(self, alpha: float) -> tuple[float, float] | None:
         """(device, edge) thresholds certified at exactly this alpha, or None."""

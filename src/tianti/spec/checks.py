@@ -4,6 +4,7 @@ Not here: reading it (`parse`). Invariant: every quantity is parsed once here, s
 work is done.
 """
 
+import difflib
 import re
 from typing import get_args
 
@@ -11,6 +12,7 @@ from tianti.errors import SpecError
 from tianti.spec import units
 from tianti.spec.endpoint import split_url
 from tianti.spec.ladder import SCRATCH, CloudSpec, FitSpec, LadderSpec, PruneSpec, StudentKind, StudentSpec
+from tianti.spec.privacy import SECRETS, TYPES, PrivacySpec
 from tianti.spec.records import Tier
 
 _TRANSFORMER_HEADS = 4
@@ -51,6 +53,26 @@ def check_values(spec: LadderSpec) -> None:
         raise SpecError("train.from keeps the parent's models, search tries others; remove one of them")
     if spec.evaluate.min_slice_accuracy is not None and not spec.evaluate.slices:
         raise SpecError("evaluate.min_slice_accuracy needs evaluate.slices: the columns to slice by")
+    _check_privacy(spec.privacy)
+
+
+def _check_privacy(privacy: PrivacySpec) -> None:
+    own = {kind for detector in privacy.own for kind in detector.types}
+    for detector in privacy.own:
+        if not re.fullmatch(r"[\w.]*\w:\w+", detector.use):
+            raise SpecError(f"privacy.own: expected module:function as `use`, got {detector.use!r}")
+        if not detector.types:
+            raise SpecError(
+                f"privacy.own: expected the types that {detector.use} finds, got none; name them as `types`"
+            )
+    known = sorted(TYPES | own)
+    for kind, handling in privacy.types.items():
+        if kind not in known:
+            near = difflib.get_close_matches(kind, known, n=1)
+            cure = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}, and what privacy.own finds"
+            raise SpecError(f"privacy.types: nothing finds {kind!r}; {cure}")
+        if kind in SECRETS and handling == "allow":
+            raise SpecError(f"privacy.types.{kind}: a secret never leaves, got allow; say redact or local_only")
 
 
 def _check_cloud(cloud: CloudSpec) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from tianti.spec import units
 from tianti.spec.certificate import Risk
 from tianti.spec.endpoint import Protocol
+from tianti.spec.privacy import PrivacySpec
 from tianti.spec.records import TIERS, Tier
 
 SCRATCH = "scratch"
@@ -230,6 +231,7 @@ class LadderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     certificate: CertificateSpec = CertificateSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
     prices: PriceSpec = PriceSpec()
+    privacy: PrivacySpec = PrivacySpec()
     search: SearchSpec | None = None
     train: TrainSpec | None = None
     stages: tuple[StageSpec, ...] = ()

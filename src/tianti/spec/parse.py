@@ -17,7 +17,6 @@ from tianti.spec.checks import check_values
 from tianti.spec.ladder import SCRATCH, LadderSpec
 
 _NOT_YET = {
-    "privacy": "finding and replacing personal data",
     "telemetry": "exporting telemetry",
     "rollout": "staged rollouts",
 }

@@ -50,9 +50,10 @@ class Reason(StrEnum):
     BREAKER_OPEN = "breaker_open"  # every higher tier is known to be down, so none was asked
     BUSY = "busy"  # every higher tier has as much under way as it can take
     BUDGET = "budget"  # the day's money is spent
+    PRIVATE = "private"  # it holds what may not leave the node that it entered at
 
 
-DEGRADED = frozenset(Reason) - {Reason.SCORE, Reason.TOP, Reason.NO_UPSTREAM}
+DEGRADED = frozenset(Reason) - {Reason.SCORE, Reason.TOP, Reason.NO_UPSTREAM, Reason.PRIVATE}
 """Answers given because a higher tier was out of reach: outside the certificate, and counted."""
 
 
@@ -72,6 +73,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `point` is the alpha of the certified operating point in use (None: none is certified, all goes up).
     `certified` is true when the certificate covers this answer; `tiers_tried` is in order; `ms` is wall time.
+    `redactions`: places in the text that were replaced before it left; 0 where it did not leave.
     `seen`, of an answer from above, is what each tier said, the answering one last; a node's own answer has none, since
     its score is in the Prediction.
     """

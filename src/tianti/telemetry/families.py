@@ -1,7 +1,7 @@
 """The names of all metrics, what each counts, its labels and buckets.
 
 Not here: counting (`tally`), the text that Prometheus reads (`metrics`).
-Invariant: no label can take more values than the code, the loaded releases or the release's labels of tiers have.
+Invariant: no label can take more values than the code, the loaded releases or a release's own tiers and types have.
 """
 
 from typing import Literal, NamedTuple
@@ -31,6 +31,9 @@ COUNTERS = (
     Family("tianti_escalations", "Texts that a higher tier answered.", (*_RELEASE, "to")),
     Family("tianti_degraded", "Answers given because a higher tier was out of reach.", (*_RELEASE, "reason")),
     Family("tianti_uncertified", "Answers that no certificate covers.", _RELEASE),
+    Family("tianti_private", "Answers given here because the text may not leave.", _RELEASE),
+    Family("tianti_held", "Texts that may not leave, by each type of what they hold.", (*_RELEASE, "type")),
+    Family("tianti_redacted", "Places that were replaced in texts before they left, by type.", (*_RELEASE, "type")),
     Family("tianti_shed", "Requests refused for want of time or share.", (*_RELEASE, "priority", "reason")),
     Family("tianti_abandoned", "Texts that were not run, since nobody waits any more.", _RELEASE),
     Family("tianti_cache", "Texts by what the cache did for them.", (*_RELEASE, "result")),

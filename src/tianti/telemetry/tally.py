@@ -10,12 +10,12 @@ one is kept.
 from asyncio import CancelledError
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from tianti.errors import DeadlineError, OverloadError, QuotaError
-from tianti.spec import Prediction, Priority, Tier
+from tianti.spec import Prediction, Priority, Reason, Tier
 from tianti.telemetry.families import BATCHES, SECONDS, STARTED, Cached, Outcome
 
 Key = tuple[str, ...]
@@ -100,6 +100,18 @@ class Tally:
                 counters["degraded", decision.reason] += 1
             if not decision.certified:
                 counters["uncertified",] += 1
+                if decision.reason is Reason.PRIVATE:
+                    counters["private",] += 1
+
+    def held(self, types: Iterable[str]) -> None:
+        """A text stays here, since it holds what may not leave."""
+        for each in types:
+            self._counters["held", each] += 1
+
+    def redacted(self, places: Mapping[str, int]) -> None:
+        """A text leaves, with so many places of each type replaced."""
+        for each, count in places.items():
+            self._counters["redacted", each] += count
 
     def failed(self, dialect: str, outcome: Outcome) -> None:
         """A request was not answered, or nobody was there to take the answer."""

@@ -167,6 +167,7 @@ def _attributes(answers: Sequence[Prediction]) -> dict[str, Any]:
             "tianti.reason": str(answer.decision.reason),
             "tianti.certified": answer.decision.certified,
             "tianti.degraded": answer.decision.degraded,
+            "tianti.redactions": answer.decision.redactions,
             "tianti.point": answer.decision.point or 0.0,
         }
         for answer in answers

@@ -2,14 +2,15 @@
 
 Rows with labels of their own: calibration and test rows are asked. Rows without: all are, `cloud.calls` of them at
 most, and the answers are their labels.
-Not here: asking (`asking`), protocols (`runtimes.endpoint`).
-Invariant: what certifies is what the very endpoint said that the release names.
+Not here: asking (`asking`), protocols (`runtimes.endpoint`), what leaves of a row (`leaving`).
+Invariants: what certifies is what the very endpoint said that the release names; it is told what leaves, no more.
 """
 
 import asyncio
 import difflib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -21,8 +22,10 @@ from tianti.errors import DataError, SpecError
 from tianti.package import Golden, write_package
 from tianti.pipeline.asking import Asked, answer_store, ask_all
 from tianti.pipeline.contract import Stage, StageContext
+from tianti.pipeline.leaving import Leavings, leave, redactor_of
 from tianti.pipeline.profiling import Costs
 from tianti.pipeline.readings import Outputs, Told, run_package, truth_of
+from tianti.privacy import Leaving, bind_policy
 from tianti.runtimes.endpoint import EndpointClient
 from tianti.spec import Endpoint, Role, Tier
 from tianti.spec.ladder import SCRATCH, LadderSpec
@@ -34,18 +37,21 @@ _GOLDENS = 8
 
 
 def run_ask(context: StageContext) -> None:
-    """Write the endpoint as it was found, and what it says of each text, by text key."""
+    """Write the endpoint as it was found, and what it says of what leaves of each row, by the row's text key."""
     from tianti.training import find_base
 
     spec, prepared = context.spec, read_prepared(context.inputs["prepare"])
     if spec.cloud.base != SCRATCH:
         find_base(spec.cloud.base, context.base)  # a mistake in it is to be found before calls are paid for
-    texts = _choose_texts(spec, prepared)
+    sent = _sent(spec, prepared, context)
+    texts = _choose_texts(spec, sent)
     tokenizer = _tokenizer(spec, context.base)
     endpoint = asyncio.run(_discover(_asked_endpoint(spec, context.base), tokenizer, texts[0]))
     store = answer_store(context.base, endpoint, tokenizer)
     found = ask_all(EndpointClient(endpoint, tokenizer), texts, store, context.progress)
-    answers = {text_key(text): asked for text, asked in found.items() if asked is not None}
+    said = {text_key(text): asked for text, asked in found.items() if asked is not None}
+    pairs = ((raw, said.get(text_key(text))) for rows in sent.values() for raw, text in rows)
+    answers = {key: asked for key, asked in pairs if asked is not None}
     if spec.data.label is not None:
         _check_sense(prepared, answers)
     write_atomic(context.out / _ANSWERS, canonical_json(answers))
@@ -123,23 +129,34 @@ def _tokenizer(spec: LadderSpec, base: Path) -> Path | None:
     return None if spec.cloud.tokenizer is None else base / spec.cloud.tokenizer
 
 
-def _choose_texts(spec: LadderSpec, prepared: Prepared) -> list[str]:
+def _sent(spec: LadderSpec, prepared: Prepared, context: StageContext) -> dict[Role, list[tuple[str, str]]]:
+    """The text key of each row that the cloud is asked about, and what leaves of it."""
+    redactor = redactor_of(spec, context.base)
+    roles = tuple(prepared.rows) if spec.data.label is None else _asked_roles(spec)
+    rows = {role: [row.text for row in prepared.rows[role]] for role in roles}
+    return {
+        role: list(zip(map(text_key, texts), leave(redactor, texts, context.progress).texts, strict=True))
+        for role, texts in rows.items()
+    }
+
+
+def _choose_texts(spec: LadderSpec, sent: Mapping[Role, Sequence[tuple[str, str]]]) -> list[str]:
     """The texts to ask of; of rows without labels, as many of each role as the calls are for.
 
     One call goes to finding out what the server takes and says.
     """
     calls = np.inf if spec.cloud.calls is None else spec.cloud.calls - 1
     if spec.data.label is not None:
-        texts = [row.text for row in _once([row for role in _asked_roles(spec) for row in prepared.rows[role]])]
+        texts = list(_once([text for rows in sent.values() for _, text in rows]).values())
         if len(texts) > calls:
             got, cure = f"got {spec.cloud.calls:,}", "allow more, or lower data.calibration and data.test"
             raise SpecError(
                 f"cloud.calls: expected {len(texts) + 1:,} or more for calibration and test rows, {got}; {cure}"
             )
         return _some(texts)
-    every = {role: sorted(_once(rows), key=lambda row: text_key(row.text)) for role, rows in prepared.rows.items()}
-    share = min(calls / sum(map(len, every.values())), 1.0)
-    return _some([row.text for rows in every.values() for row in rows[: int(len(rows) * share)]])
+    every = [sorted(_once([text for _, text in rows]).items()) for rows in sent.values()]
+    share = min(calls / sum(map(len, every)), 1.0)
+    return _some([text for texts in every for _, text in texts[: int(len(texts) * share)]])
 
 
 def _some(texts: list[str]) -> list[str]:
@@ -153,9 +170,9 @@ def _asked_roles(spec: LadderSpec) -> tuple[Role, ...]:
     return (*_MEASURED, Role.VALIDATION) if spec.search is not None else _MEASURED
 
 
-def _once(rows: Sequence[Row]) -> list[Row]:
-    """One row of each text: a text with two labels is asked once."""
-    return list({text_key(row.text): row for row in rows}.values())
+def _once(texts: Sequence[str]) -> dict[str, str]:
+    """Each text once, by its text key: one with two labels, or that leaves as another does, is asked once."""
+    return {text_key(text): text for text in texts}
 
 
 def run_label(context: StageContext) -> None:
@@ -168,17 +185,25 @@ def run_label(context: StageContext) -> None:
     write_prepared(known, context.out)
 
 
+def _shown(leaving: Leaving) -> str | None:
+    """What a package may show to everybody; None: something readable is in it, which may leave to the cloud alone."""
+    return leaving.text if sum(leaving.found.values()) == leaving.replaced else None
+
+
 def run_package_cloud(context: StageContext) -> None:
     """Write a package that holds no model: how the endpoint is asked, and what it must say."""
     spec, source = context.spec, context.inputs["ask"]
     prepared, answers = read_prepared(context.inputs["prepare"]), read_answers(source)
     endpoint = msgspec.json.decode((source / _ENDPOINT).read_bytes(), type=Endpoint)
     tokenizer = _tokenizer(spec, context.base)
-    keyed = ((row.text, answers.get(text_key(row.text))) for row in prepared.rows[Role.TUNING])
+    redactor = redactor_of(spec, context.base)
+    answered = ((row.text, answers.get(text_key(row.text))) for row in prepared.rows[Role.TUNING])
+    keyed = ((_shown(redactor.leaving(text)), asked) for text, asked in answered if asked is not None)
     goldens = [
         Golden(text=text, label=asked.said.label, top={asked.said.label: round(asked.said.score, 4)})
-        for text, asked in keyed
-        if asked is not None
+        for text, asked in islice(
+            ((text, asked) for text, asked in keyed if text is not None and asked is not None), _GOLDENS
+        )
     ]
     write_package(
         context.out,
@@ -188,7 +213,7 @@ def run_package_cloud(context: StageContext) -> None:
         max_length=endpoint.max_length,
         model=source / _ENDPOINT,
         tokenizer_json=None if tokenizer is None else tokenizer.read_text(encoding="utf-8"),
-        goldens=goldens[:_GOLDENS],
+        goldens=goldens,
         card=_CARD.format(name=spec.name, model=endpoint.declared),
         architecture=f"called: {endpoint.declared}",
         lineage={"data": sha256_tree(context.inputs["prepare"]), "tianti": tianti.__version__},
@@ -208,15 +233,21 @@ and version that the server declares, not by a hash.
 
 
 def read_answers(folder: Path) -> dict[str, Asked]:
-    """What `ask` wrote: answers by text key."""
+    """What `ask` wrote: answers to what leaves of each row, by the row's text key."""
     return msgspec.json.decode((folder / _ANSWERS).read_bytes(), type=dict[str, Asked])
 
 
-def run_tier(context: StageContext, tier: Tier, prepared: Prepared, rows: Sequence[Row]) -> Outputs | Told:
-    """What a tier says of rows: its package is run, or the endpoint's answers are looked up."""
+def run_tier(
+    context: StageContext, tier: Tier, prepared: Prepared, rows: Sequence[Row], left: Leavings
+) -> Outputs | Told:
+    """What a tier says of rows: its package is run, or the endpoint's answers are looked up.
+
+    The device sees the rows, the tiers above it what `left` of them.
+    """
     if tier is Tier.CLOUD and context.spec.cloud.endpoint is not None:
         return tell(read_answers(context.inputs["ask"]), rows, prepared.labels, prepared.out_of_scope)
-    return run_package(context.inputs[f"package-{tier}"], [row.text for row in rows], context.progress)
+    texts = left.raw if tier is Tier.DEVICE else left.texts
+    return run_package(context.inputs[f"package-{tier}"], texts, context.progress)
 
 
 def tell(answers: Mapping[str, Asked], rows: Sequence[Row], labels: tuple[str, ...], out_of_scope: str | None) -> Told:
@@ -259,10 +290,17 @@ def _ask_parts(spec: LadderSpec, base: Path) -> object:
     digests = [sha256_file(base / name) if name is not None and (base / name).is_file() else name for name in files]
     cloud = spec.cloud
     named = [cloud.endpoint, cloud.protocol, cloud.model, cloud.version, cloud.key_env, cloud.calls, cloud.base]
-    return named, spec.data.max_length, spec.data.label, spec.search is not None, digests
+    policy = bind_policy(spec.privacy, base)
+    return named, spec.data.max_length, spec.data.label, spec.search is not None, digests, policy
 
 
-ASK = Stage("ask", run_ask, needs=("prepare",), parts=_ask_parts, rooms=("protocols", "runtimes", "pipeline/asking.py"))
+ASK = Stage(
+    "ask",
+    run_ask,
+    needs=("prepare",),
+    parts=_ask_parts,
+    rooms=("protocols", "runtimes", "privacy", "pipeline/asking.py", "pipeline/leaving.py"),
+)
 LABEL = Stage(
     "label",
     run_label,
@@ -270,11 +308,12 @@ LABEL = Stage(
     parts=lambda spec, base: (spec.data.label, spec.search is not None),
     rooms=("data",),
     replaces="prepare",
+    by_content=True,  # another policy may be other answers, and the same rows: nothing is trained again then
 )
 PACKAGE_CLOUD = Stage(
     "package-cloud",
     run_package_cloud,
     needs=("prepare", "ask"),
-    parts=lambda spec, base: (spec.name, spec.cloud.tokenizer),
-    rooms=("package",),
+    parts=lambda spec, base: (spec.name, spec.cloud.tokenizer, bind_policy(spec.privacy, base)),
+    rooms=("package", "privacy"),
 )

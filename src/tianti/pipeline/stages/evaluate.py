@@ -1,6 +1,7 @@
-"""Stage `evaluate`: read the test rows once, through the shipped packages.
+"""Stage `evaluate`: read the test rows once, through the shipped packages, as they would leave.
 
-Not here: gates (`gates`), pictures (`report`). Invariant: nothing is chosen on test rows.
+Not here: gates (`gates`), pictures (`report`), what leaves of a row (`leaving`). Invariant: nothing is chosen on test
+rows.
 """
 
 from collections import Counter
@@ -33,15 +34,19 @@ from tianti.pipeline.evaluation import (
     Reliability,
     SliceEvaluation,
     TierEvaluation,
+    UpperEvaluation,
 )
+from tianti.pipeline.leaving import Leavings, hold, leave, serve
 from tianti.pipeline.profiling import Costs
 from tianti.pipeline.readings import Outputs, truth_of
 from tianti.pipeline.stages.ask import asked, run_tier
-from tianti.pipeline.stages.certify import read_certificate
+from tianti.pipeline.stages.certify import read_certificate, read_policy
 from tianti.pipeline.stages.compress import PARITY
 from tianti.pipeline.stages.measure import read_costs
+from tianti.pipeline.what_leaves import evaluate_leaving, upper_on_changed
+from tianti.privacy import open_redactor
 from tianti.router import choose_point
-from tianti.spec import Certificate, Role, Tier
+from tianti.spec import Certificate, Role, ScoreHead, Tier
 from tianti.spec.ladder import LadderSpec, PriceSpec
 from tianti.store import canonical_json, write_atomic
 
@@ -55,12 +60,14 @@ def run(context: StageContext) -> None:
     """Write evaluation.json."""
     prepared = read_prepared(context.inputs["prepare"])
     certificate, heads = read_certificate(context.inputs["certify"])
+    policy = read_policy(context.inputs["certify"])
     rows = prepared.rows[Role.TEST]
+    left = leave(open_redactor(policy, context.base), [row.text for row in rows], context.progress)
     truth = truth_of(rows, prepared.labels, prepared.out_of_scope)
     readings, tiers = {}, {}
     for tier in context.spec.tiers:
         folder = context.inputs[f"package-{tier}"]
-        outputs = run_tier(context, tier, prepared, rows)
+        outputs = run_tier(context, tier, prepared, rows, left)
         said = outputs.read(heads[tier])
         readings[tier] = said
         costs = read_costs(context.inputs[f"measure-{tier}"])
@@ -68,7 +75,7 @@ def run(context: StageContext) -> None:
         if isinstance(outputs, Outputs):
             parity = msgspec.json.decode((context.inputs[f"compress-{tier}"] / PARITY).read_bytes())
             tiers[tier] = _with_outputs(tiers[tier], outputs, said, truth, parity)
-    answers = judged(readings, truth, "harm")
+    answers = judged(hold(readings, left.held), truth, "harm")
     served = choose_point(certificate)
     thresholds = None if served is None else certificate.thresholds(served)
     outside = int((truth == REJECTED).sum())
@@ -77,11 +84,12 @@ def run(context: StageContext) -> None:
         out_of_scope=outside,
         tiers=tiers,
         risk=certificate.risk,
-        levels=evaluate_levels(certificate, readings, truth, context.spec.prices),
+        levels=evaluate_levels(certificate, readings, truth, context.spec.prices, left.held),
         served=served,
-        slices=_slices(prepared, context.spec.evaluate.slices, answers, thresholds),
+        slices=_slices(prepared, context.spec.evaluate.slices, answers, thresholds, left.held),
         cloud_cost_per_1000=context.spec.prices.cloud,
         void=void_reason(certificate, outside, len(rows)),
+        leaving=evaluate_leaving(policy, left, answers, thresholds, _upper(context, readings, left, heads, truth)),
     )
     write_atomic(context.out / EVALUATION, canonical_json(evaluation))
 
@@ -92,25 +100,31 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def evaluate_levels(
-    certificate: Certificate, said: Mapping[Tier, Readings], truth: NDArray[np.int64], prices: PriceSpec
+    certificate: Certificate,
+    said: Mapping[Tier, Readings],
+    truth: NDArray[np.int64],
+    prices: PriceSpec,
+    held: NDArray[np.bool_],
 ) -> list[LevelEvaluation]:
-    """What the ladder does on these rows at each level; everything goes to the cloud where none is certified."""
-    found, risk = [], certificate.risk
+    """What the ladder does on these rows at each level; all that may goes to the cloud where none is certified."""
+    found, risk, said = [], certificate.risk, hold(said, held)
     for level in certificate.levels:
         thresholds = certificate.thresholds(level.alpha)
-        outcome = decide(judged(said, truth, "harm"), thresholds)
+        served = serve(judged(said, truth, "harm"), held, thresholds)
         risked = decide(judged(said, truth, risk), thresholds)
         found.append(
             LevelEvaluation(
                 alpha=level.alpha,
                 certified=level.point is not None,
                 rows_needed=level.rows_needed,
-                share=outcome.share,
-                test_n=outcome.n,
-                test_harm=outcome.harm,
+                share=served.share,
+                test_n=risked.n,
+                test_harm=served.outcome.harm,
                 test_risk=risked.risk(risk),
-                test_accuracy=outcome.accuracy,
-                cost_per_1000=prices.per_1000(outcome.share),
+                test_accuracy=served.accuracy,
+                cost_per_1000=prices.per_1000(served.share),
+                held=served.held / max(risked.n, 1),
+                held_accuracy=served.held_accuracy,
             )
         )
     return found
@@ -155,15 +169,31 @@ def _with_outputs(
     )
 
 
+def _upper(
+    context: StageContext,
+    said: Mapping[Tier, Readings],
+    left: Leavings,
+    heads: Mapping[Tier, ScoreHead],
+    truth: NDArray[np.int64],
+) -> list[UpperEvaluation]:
+    upper = [tier for tier in context.spec.tiers if tier is not Tier.DEVICE and left.changed.any()]
+    folders = {tier: context.inputs[f"package-{tier}"] for tier in upper}
+    return [upper_on_changed(folders[tier], tier, said[tier], left, heads[tier], truth) for tier in upper]
+
+
 def _slices(
-    prepared: Prepared, columns: tuple[str, ...], answers: LadderAnswers, thresholds: tuple[float, float] | None
+    prepared: Prepared,
+    columns: tuple[str, ...],
+    answers: LadderAnswers,
+    thresholds: tuple[float, float] | None,
+    held: NDArray[np.bool_],
 ) -> list[SliceEvaluation]:
     rows, found = prepared.rows[Role.TEST], []
     for column in columns:
         values = np.array([row.group.get(column, "") for row in rows])
         for value in sorted(set(values.tolist())):
-            outcome = decide(some(answers, values == value), thresholds)
-            found.append(SliceEvaluation(column=column, value=value, n=outcome.n, accuracy=outcome.accuracy))
+            served = serve(some(answers, values == value), held[values == value], thresholds)
+            found.append(SliceEvaluation(column=column, value=value, n=served.outcome.n, accuracy=served.accuracy))
     return found
 
 
@@ -217,9 +247,12 @@ def evaluate_stage(spec: LadderSpec) -> Stage:
         rooms=(
             "certificate",
             "compression",
+            "privacy",
             "router",
             "runtimes",
             "package",
+            "pipeline/leaving.py",
+            "pipeline/what_leaves.py",
             "pipeline/readings.py",
             "pipeline/evaluation.py",
             "pipeline/stages/ask.py",

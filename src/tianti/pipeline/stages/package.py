@@ -1,7 +1,7 @@
 """Stages `package-*`: a model's file as a ModelPackage that proves itself.
 
-Not here: the file (`compress`), the format (`package/`). Invariant: a package's goldens were made by running the very
-file that it holds.
+Not here: the file (`compress`), the format (`package/`). Invariants: a package's goldens were made by running the very
+file that it holds; whoever gets it reads no personal data in them.
 """
 
 from functools import partial
@@ -15,7 +15,9 @@ import tianti
 from tianti.data import read_prepared
 from tianti.package import Golden, ModelPackage, write_package
 from tianti.pipeline.contract import Stage, StageContext
+from tianti.pipeline.leaving import without_personal_data
 from tianti.pipeline.stages.compress import ARCHITECTURE, ENGINE, FILES, TOKENIZER
+from tianti.privacy import bind_policy
 from tianti.runtimes import Runtime, open_package
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import LadderSpec
@@ -56,7 +58,9 @@ def run_package(tier: Tier, context: StageContext) -> None:
 
     with TemporaryDirectory() as draft:
         runtime = open_package(write(Path(draft), []))
-        goldens = [make_golden(runtime, row.text) for row in prepared.rows[Role.VALIDATION][:_GOLDENS]]
+        rows = prepared.rows[Role.VALIDATION][:_GOLDENS]
+        texts = without_personal_data([row.text for row in rows], spec.privacy, context.base)
+        goldens = [make_golden(runtime, text) for text in texts]
     write(context.out, goldens)
 
 
@@ -82,12 +86,18 @@ golden.jsonl holds texts and what they must give. Accuracy, limits and the certi
 """
 
 
+def _parts(spec: LadderSpec, base: Path) -> object:
+    """All that is read of it."""
+    policy = bind_policy(spec.privacy, base)
+    return spec.name, spec.task, spec.data.max_length, policy.regions, policy.own
+
+
 def package_stage(tier: Tier, spec: LadderSpec) -> Stage:
     """The stage that makes a tier's package."""
     return Stage(
         f"package-{tier}",
         partial(run_package, tier),
         needs=("prepare", f"compress-{tier}"),
-        parts=lambda spec, base: (spec.name, spec.task, spec.data.max_length),  # all that is read of it
-        rooms=("package", "runtimes"),
+        parts=_parts,
+        rooms=("package", "privacy", "runtimes", "pipeline/leaving.py"),
     )

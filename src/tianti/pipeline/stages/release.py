@@ -11,8 +11,9 @@ import tianti
 from tianti.data import read_prepared, read_report
 from tianti.package import ReleaseRecord, read_package, write_release
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.stages.certify import read_certificate, read_usual
+from tianti.pipeline.stages.certify import read_certificate, read_policy, read_usual
 from tianti.pipeline.stages.evaluate import read_evaluation
+from tianti.pipeline.stages.explain import read_explained
 from tianti.spec.ladder import LadderSpec
 from tianti.store import canonical_json, sha256_bytes, write_atomic
 
@@ -24,7 +25,8 @@ def run_report(context: StageContext) -> None:
     context.progress(0, 1, "drawing")
     certificate, _ = read_certificate(context.inputs["certify"])
     cleaning = read_report(context.inputs["prepare"])
-    body = render_body(read_evaluation(context.inputs["evaluate"]), certificate, cleaning, context.spec)
+    evaluation, explained = read_evaluation(context.inputs["evaluate"]), read_explained(context.inputs["explain"])
+    body = render_body(evaluation, certificate, cleaning, context.spec, explained)
     write_atomic(context.out / "body.html", body.encode())
 
 
@@ -42,6 +44,7 @@ def run_release(context: StageContext) -> None:
         packages={tier: read_package(folder).id for tier, folder in folders.items()},
         heads=heads,
         certificate=certificate,
+        privacy=read_policy(context.inputs["certify"]),
         usual=read_usual(context.inputs["certify"]),
         metrics={
             "accuracy": evaluation.served_level().test_accuracy,
@@ -59,7 +62,9 @@ def _parts(spec: LadderSpec, base: Path) -> object:
     return spec
 
 
-REPORT = Stage("report", run_report, needs=("prepare", "certify", "evaluate"), parts=_parts, rooms=("pipeline",))
+REPORT = Stage(
+    "report", run_report, needs=("prepare", "certify", "evaluate", "explain"), parts=_parts, rooms=("pipeline",)
+)
 
 
 def release_stage(spec: LadderSpec) -> Stage:

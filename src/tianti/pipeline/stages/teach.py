@@ -18,10 +18,10 @@ from tianti.errors import SpecError, needs_extra
 from tianti.package import ModelPackage, read_package, verify_package
 from tianti.pipeline.candidates import MADE_UP, MORE
 from tianti.pipeline.contract import Stage, StageContext
-from tianti.pipeline.named import find_function
 from tianti.pipeline.parent import find_parent
 from tianti.spec import Role, Tier
 from tianti.spec.ladder import SCRATCH, LadderSpec, StudentSpec
+from tianti.spec.named import find_function
 from tianti.store import sha256_file, sha256_tree
 
 Quantization = Literal["int4", "int8", "none"]

@@ -1,6 +1,7 @@
-"""Find what a spec names as `module:function`: a user's own stage or student.
+"""Find what a spec names as `module:function`: a user's own stage, student or detector.
 
-Not here: what it must do (`contract`, `training.contract`). Invariant: modules beside ladder.yaml are found first.
+Not here: what it must do (`pipeline.contract`, `training.contract`, `privacy.contract`).
+Invariant: modules beside ladder.yaml are found first.
 """
 
 import importlib
