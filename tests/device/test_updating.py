@@ -483,6 +483,27 @@ def test_a_node_above_that_knows_more_makes_it_ask_at_once(
         assert serves(ladder, world.new)
 
 
+def test_an_update_that_was_cut_short_is_gone_on_with_once_a_node_above_is_heard(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_killed(folder: Path, tier: Tier) -> None:
+        raise KeyboardInterrupt
+
+    world.settle()
+    world.repository.roll(world.new)
+    updates = Updates(world.folder, test=is_killed)
+    updates.lead()
+    with pytest.raises(KeyboardInterrupt):
+        updates.check()
+    updates.close()
+    monkeypatch.setattr(Updates, "wait_s", lambda self, first=False: 3600.0)
+    with load(world.folder) as ladder:
+        updater: updating.Updating = ladder._witness  # type: ignore[assignment]
+        assert serves(ladder, world.old)
+        updater._heard(updater._updates.rollout)  # which was known before, and not followed to its end
+        wait_for(lambda: serves(ladder, world.new))
+
+
 def test_without_network_and_with_a_repository_that_lies_it_goes_on(world: World) -> None:
     world.settle()
     with load(world.folder) as ladder:

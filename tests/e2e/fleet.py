@@ -6,12 +6,15 @@ started again. A context manager that leaves no process behind.
 
 import json
 import os
+import random
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +28,11 @@ from tianti.update.state import StateFile
 PRODUCT = "tiny"
 _ENVIRONMENT = {**os.environ, "TIANTI_PASSPHRASE": "a passphrase of six words or so", "OMP_NUM_THREADS": "1"}
 _START_S, _STEP_S = 60.0, 0.25
+_TOLD_LINES = 40
+_PORTS = (
+    10_000,
+    32_000,
+)  # Linux gives 32768 to 60999 to who connects (ip_local_port_range), others from 49152 (RFC 6335)
 
 
 class Part:
@@ -207,7 +215,26 @@ class Fleet:
 
     def wait_for_first_step(self, within_s: float) -> None:
         """Until the hub has found that all nodes above hold the release."""
-        wait_until(lambda: (self._standing().plan or {"at": 0})["at"] >= 0, within_s, "the hub takes the first step")
+        stepped = lambda: (self._standing().plan or {"at": 0})["at"] >= 0  # noqa: E731
+        self.wait_until(stepped, within_s, "the hub takes the first step")
+
+    def wait_until(self, holds: Callable[[], bool], within_s: float, what: str) -> float:
+        """Wait; gives the seconds that it took. What came to pass instead is in the error."""
+        began_s = time.monotonic()
+        while not holds():
+            assert time.monotonic() - began_s < within_s, f"not within {within_s:.0f} s: {what}\n{self._described()}"
+            time.sleep(_STEP_S)
+        return time.monotonic() - began_s
+
+    def _described(self) -> str:
+        """Where everything stands: the statement, each device's state, the end of each part's log."""
+        lines = [f"{self.statement()}", f"plan: {self._standing().plan}"]
+        lines += [f"device-{n}: {StateFile(self.folder / f'device-{n}').load()}" for n in range(self.devices)]
+        for name, part in self.parts.items():
+            end = self._log(name).read_text(encoding="utf-8").splitlines()[-_TOLD_LINES:]
+            ended = part.process.poll()
+            lines += [f"== {name}: {'runs' if ended is None else f'exit {ended}'}", *end]
+        return "\n".join(lines)
 
     def _standing(self) -> Standing:
         root = (self.folder / "keys" / "root.json").read_bytes()
@@ -216,18 +243,10 @@ class Fleet:
         return standing
 
 
-def wait_until(holds: Callable[[], bool], within_s: float, what: str) -> float:
-    """Wait; gives the seconds that it took."""
-    began_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began_s < within_s, f"not within {within_s:.0f} s: {what}"
-        time.sleep(_STEP_S)
-    return time.monotonic() - began_s
-
-
 def free_port() -> int:
-    import socket
-
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
+    """A port that stays its part's own while that is killed: below those that the system gives to who connects, or a
+    device that tries to come back would be given it, connect to itself, and keep its server from starting."""
+    while True:
+        with socket.socket() as opened, suppress(OSError):
+            opened.bind(("127.0.0.1", random.randint(*_PORTS)))
+            return int(opened.getsockname()[1])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.e2e.fleet import PRODUCT, Fleet, Part, wait_until
+from tests.e2e.fleet import PRODUCT, Fleet, Part
 from tests.e2e.searched import POLICY, planted_texts
 from tests.tiny_release import make_release
 from tianti.spec import Tier
@@ -118,7 +118,7 @@ def _keep_what_is_shown(fleet: Fleet, folder: Path) -> None:
         found = [json.loads(line) for line in fleet.cli(*devices).splitlines()]
         return any(each["device"]["tier"] == Tier.DEVICE and each["told"] for each in found)
 
-    wait_until(reported, _PATIENCE_S, "the device has reported")
+    fleet.wait_until(reported, _PATIENCE_S, "the device has reported")
     for name in ("edge-0", "cloud", "hub"):
         for path in ("/metrics", "/status", "/openapi.json", "/fleet"):
             with contextlib.suppress(urllib.error.HTTPError):

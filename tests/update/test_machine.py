@@ -23,7 +23,7 @@ def rollout(release: str = B, counter: int = 2, **more: object) -> Rollout:
 
 
 def said(floor: int = 0, issued_s: int = NOW_S, **more: object) -> Said:
-    return Said(rollout=rollout(), floor=floor, versions={"root": 1}, issued_s=issued_s, **more)  # type: ignore[arg-type]
+    return Said(rollout=rollout(), floor=floor, **{"versions": {"root": 1}, **more}, issued_s=issued_s)  # type: ignore[arg-type]
 
 
 def test_a_trial_that_is_proved() -> None:
@@ -118,6 +118,13 @@ def test_failures_are_counted_until_a_check_succeeds() -> None:
     assert machine.polled(states[-1]) == GOOD_A
     assert machine.learned(states[-1], said(), None, NOW_S).failures == 0
     assert machine.polled(GOOD_A) is GOOD_A  # nothing to save
+
+
+def test_a_rollout_is_followed_once_its_release_serves_or_there_is_nothing_to_do() -> None:
+    state = machine.learned(GOOD_A, said(versions={"rollout": 7}), None, NOW_S)
+    assert (state.followed, machine.polled(state).followed) == (0, 0)
+    assert machine.followed(state).followed == machine.began_trial(state, B).followed == 7
+    assert machine.followed(followed := machine.followed(state)) is followed  # nothing to save
 
 
 @pytest.mark.parametrize(("after_s", "due"), [(0, False), (86_399, False), (86_400, True), (-1, True)])

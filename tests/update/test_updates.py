@@ -292,6 +292,17 @@ def test_a_new_device_in_a_shadow_ring_begins_with_what_is_proved(world: World) 
     assert (checked.ready, checked.reason) == (world.ids[0], "previous")
 
 
+def test_a_start_waits_as_the_rollout_asked_for(world: World) -> None:
+    updates = world.on(0)
+    assert max(updates.wait_s() for _ in range(200)) > 900
+    world.repository.roll(world.ids[0], poll_s=60)
+    updates.check()
+    updates.close()
+    started = Updates(world.folder)
+    assert max(started.wait_s(first=True) for _ in range(200)) <= 60
+    assert max(started.wait_s() for _ in range(200)) <= 72
+
+
 def test_a_check_that_fails_is_counted_waits_longer_and_goes_on(world: World) -> None:
     updates = world.on(0)
     world.repository.roll(world.ids[1])

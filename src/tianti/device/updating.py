@@ -114,7 +114,7 @@ class Updating:
                 raise UpdateError(f"{updates.folder}: no release is for this device yet: {why}") from None
             updates.activate(checked.ready)
             node = self._open()
-        self._rollout = updates.rollout
+        self._rollout = updates.followed
         self._ladder = make(node, deadline_ms, self)
         self._take(node)
         self._thread.start()

@@ -28,12 +28,19 @@ def learned(state: UpdateState, said: Said, etag: str | None, now_s: int) -> Upd
         refreshed_s=now_s,
         etag=etag,
         failures=0,
+        poll_s=said.rollout.poll_s,
     )
 
 
 def polled(state: UpdateState) -> UpdateState:
-    """After a poll that found nothing new."""
+    """After a check that came to its end."""
     return replace(state, failures=0) if state.failures else state
+
+
+def followed(state: UpdateState) -> UpdateState:
+    """Nothing is left to do about what the rollout says. What ends before is to be gone on with at the next start."""
+    known = state.floors.get("rollout", 0)
+    return state if state.followed == known else replace(state, followed=known)
 
 
 def poll_failed(state: UpdateState) -> UpdateState:
@@ -66,7 +73,7 @@ def choose(state: UpdateState, rollout: Rollout, facts: Facts, installed: Instal
 
 def began_trial(state: UpdateState, release: str) -> UpdateState:
     """The release is to serve from now on; one that was the last good needs no trial."""
-    state = cleared(state, release)
+    state = followed(cleared(state, release))
     if release == state.last_good:
         return replace(state, active=release, trial=None)
     good = state.last_good if state.trial else state.active

@@ -33,6 +33,8 @@ class UpdateState(msgspec.Struct, frozen=True, kw_only=True):
     the least versions of signed metadata by role, `counter` the least of releases, `time_floor_s` the least time that
     it can be: what is lower is refused, while `online_keys` are those that signed it. `etag` is of the timestamp last
     seen; `refreshed_s` is when metadata were last verified; `failures` counts the checks that failed in a row.
+    `followed` is the version of the newest rollout statements about which nothing is left to do, `poll_s` the seconds
+    between checks that they ask for.
     """
 
     seq: int = 0
@@ -48,6 +50,8 @@ class UpdateState(msgspec.Struct, frozen=True, kw_only=True):
     refreshed_s: int = 0
     etag: str | None = None
     failures: int = 0
+    followed: int = 0
+    poll_s: int = 900  # until a rollout says
 
 
 class _Copy(msgspec.Struct, frozen=True):

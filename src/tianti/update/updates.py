@@ -36,7 +36,6 @@ from tianti.update.source import open_source
 from tianti.update.state import UpdateState
 from tianti.update.steps import Steps
 
-_POLL_S = 900  # until a rollout says
 _TELL_S = 3600  # though there is nothing new to tell: the device is there
 _log = logging.getLogger("tianti")
 replace = msgspec.structs.replace
@@ -97,14 +96,19 @@ class Updates(Steps):
         return self.state().floors.get("rollout", 0)
 
     @property
+    def followed(self) -> int:
+        """The version of those about which nothing is left to do; an update that was cut short is still to be done."""
+        return self.state().followed
+
+    @property
     def failures(self) -> int:
         """How many checks have failed in a row."""
         return self.state().failures
 
     def wait_s(self, first: bool = False) -> float:
         """How long to wait until the next check."""
-        poll_s, chance = self._said.rollout.poll_s if self._said else _POLL_S, random.random()
-        return first_wait_s(poll_s, chance) if first else next_wait_s(poll_s, self.failures, chance)
+        state, chance = self.state(), random.random()
+        return first_wait_s(state.poll_s, chance) if first else next_wait_s(state.poll_s, state.failures, chance)
 
     def check(self, progress: Progress | None = None) -> Checked:
         """Poll; where something is new, or nothing was verified for a day, verify, choose, fetch, install and test it.
@@ -174,9 +178,11 @@ class Updates(Steps):
         state = self.state()
         if checked.refused is None and now_s >= said.rollout.not_before_s:
             self._settled = _in_use(state), checked
-        self._save(state, machine.polled(state))
-        if checked.ready is None:
-            self._tidy(checked.beside)
+        if checked.ready is not None:
+            self._save(state, machine.polled(state))
+            return checked
+        self._save(state, machine.followed(machine.polled(state)))
+        self._tidy(checked.beside)
         return checked
 
     def _refresh(self, polled: Polled, now_s: int) -> tuple[Said, UpdateState]:
