@@ -17,10 +17,12 @@ from tianti.cli.progress import Quiet
 from tianti.compression import export_onnx
 from tianti.data.sample.generate import sample_rows
 from tianti.errors import StageError
+from tianti.explain import occlude, scorer_of
 from tianti.package import Engine, ModelPackage, read_package, write_package
 from tianti.pipeline import Workspace
 from tianti.pipeline.build import build_ladder
 from tianti.runtimes import open_package
+from tianti.spec import ScoreHead
 from tianti.training.students import BagBody, LstmBody, Student, TransformerBody
 
 VOCABULARY, KEPT, LABELS, LONGEST = 300, 80, 7, 40
@@ -94,6 +96,33 @@ def test_every_engine_gives_what_torch_gives(tmp_path: Path, engine: Engine, kin
     assert farthest <= 1e-5
 
 
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("engine", ["onnx", "litert", "openvino"])
+def test_a_text_without_a_token_is_padding(tmp_path: Path, engine: Engine, kind: str) -> None:
+    skip_without(engine)
+    module = make_student(kind)
+    runtime = open_package(make_package(tmp_path / "package", engine, write_model(engine, module, tmp_path)))
+    output = runtime.run(" ")
+    with torch.no_grad():
+        np.testing.assert_allclose(output.logits, module(torch.tensor([[0]]))[0].numpy(), atol=1e-5)
+    assert output.tokens == 0
+    if runtime.batches:
+        np.testing.assert_allclose(runtime.run_rows([[], []]), [output.logits] * 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("engine", ["litert", "openvino"])
+def test_every_engine_explains_as_onnx_does(tmp_path: Path, engine: Engine, kind: str) -> None:
+    skip_without(engine)
+    module, found = make_student(kind), []
+    for each in ("onnx", engine):
+        runtime = open_package(make_package(tmp_path / each, each, write_model(each, module, tmp_path)))
+        score = scorer_of(runtime, ScoreHead(temperature=1.0))
+        found.append(np.array([word.weight for text in TEXTS[:50] for word in occlude(score, text, 1)]))
+    assert np.abs(found[0]).max() > 1e-3
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+
+
 def test_an_operator_that_litert_lacks_is_an_error(tmp_path: Path) -> None:
     skip_without("litert")
     from tianti.compression import export_litert
@@ -144,6 +173,7 @@ def test_a_ladder_answers_on_its_device_with_another_engine(small: Path, engine:
         assert manifest.engine == min(took, key=lambda name: float(took[name])) and len(took) >= 2
     with load(release) as ladder:
         assert ladder.predict("where is my parcel?").package == read_package(release / "packages" / "device").id
+        assert len(ladder.explain("where is my parcel?").words) == 5
 
 
 def test_the_same_file_in_a_browser_s_engine(tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ class EngineRuntime(ABC):
         return self._run(padded)
 
     def _run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        if not ids.size:  # engines fail on texts without a token, or not: they are padding then
+            ids = np.full((len(ids), 1), self._padding, np.int64)
         try:
             logits = self._infer(ids)
         except self.failures as error:
