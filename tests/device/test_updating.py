@@ -278,6 +278,31 @@ def test_a_release_that_kills_its_program_is_left_after_three_starts(world: Worl
     assert Updates(world.folder).state().bad == (world.new,)
 
 
+DIES_OPENING = """
+import os, sys, time, tianti
+from tianti.device.updating import Updating
+from tianti.update.updates import Updates
+make, new = Updating._make, sys.argv[2]
+Updates.__init__.__kwdefaults__["test"] = lambda folder, tier: None
+Updates.wait_s = lambda self, first=False: 0.05
+Updating._make = lambda self, release: os._exit(9) if release == new else make(self, release)
+ladder = tianti.load(sys.argv[1])
+for _ in range(200):
+    if new in ladder._witness._updates.state().bad:
+        break
+    time.sleep(0.05)
+ladder.close()
+"""
+
+
+def test_a_release_that_kills_its_program_while_it_is_opened_is_left_after_three_times(world: World) -> None:
+    world.settle()
+    world.repository.roll(world.new)
+    command = [sys.executable, "-c", DIES_OPENING, str(world.folder), world.new]
+    assert [subprocess.run(command, check=False).returncode for _ in range(5)] == [9] * 3 + [0] * 2
+    assert Updates(world.folder).state().bad == (world.new,)
+
+
 def test_a_release_that_cannot_be_opened_never_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.settle()
 

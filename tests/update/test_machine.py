@@ -125,6 +125,9 @@ def test_a_rollout_is_followed_once_its_release_serves_or_there_is_nothing_to_do
     assert (state.followed, machine.polled(state).followed) == (0, 0)
     assert machine.followed(state).followed == machine.began_trial(state, B).followed == 7
     assert machine.followed(followed := machine.followed(state)) is followed  # nothing to save
+    assert machine.learned(followed, said(), None, NOW_S).followed == 7
+    assert machine.learned(followed, said(anew=True), None, NOW_S).followed == 0  # versions may begin again
+    assert machine.lost(followed).followed == 0  # what is gone may be fetched again
 
 
 @pytest.mark.parametrize(("after_s", "due"), [(0, False), (86_399, False), (86_400, True), (-1, True)])

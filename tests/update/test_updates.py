@@ -301,6 +301,11 @@ def test_a_start_waits_as_the_rollout_asked_for(world: World) -> None:
     started = Updates(world.folder)
     assert max(started.wait_s(first=True) for _ in range(200)) <= 60
     assert max(started.wait_s() for _ in range(200)) <= 72
+    world.repository.roll(world.ids[0], poll_s=86_400)
+    started.lead()
+    started.check()
+    assert min(started.wait_s() for _ in range(200)) > 60_000
+    assert max(started.wait_s(first=True) for _ in range(200)) <= 900  # programs may never run for a day
 
 
 def test_a_check_that_fails_is_counted_waits_longer_and_goes_on(world: World) -> None:

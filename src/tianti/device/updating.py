@@ -204,9 +204,12 @@ class Updating:
         self._report()
 
     def _activate(self, release: str) -> None:
+        if not self._updates.attempt(release):  # opening it has ended this program too often
+            return
         try:
             node = self._make(release)
         except (UsageError, PrivacyError) as error:  # the program's wishes and detectors: not the release's fault
+            self._updates.came_through(release)
             self._unfit.add(release)
             _log.warning("release %s is not for this program: %s; the old one goes on", release[:12], error)
             return
@@ -249,6 +252,7 @@ class Updating:
                 good = self._updates.state().last_good
                 try:
                     self._updates.lost(folder.name, str(error))
+                    self._rollout = 0  # what is above may have it whole
                 except (UsageError, StoreError):  # another process has to say so, or the disk takes nothing
                     if good in (None, folder.name):
                         raise error from None

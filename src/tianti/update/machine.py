@@ -28,6 +28,7 @@ def learned(state: UpdateState, said: Said, etag: str | None, now_s: int) -> Upd
         refreshed_s=now_s,
         etag=etag,
         failures=0,
+        followed=0 if said.anew else state.followed,
         poll_s=said.rollout.poll_s,
     )
 
@@ -134,7 +135,7 @@ def reverted(state: UpdateState) -> UpdateState:
 def lost(state: UpdateState) -> UpdateState:
     """The release that serves is no more whole on this disk: the last good one serves, the other may come again."""
     good = state.last_good if state.last_good != state.active else None
-    return replace(state, active=good, last_good=good, trial=None)
+    return replace(state, active=good, last_good=good, trial=None, followed=0)
 
 
 def refused(state: UpdateState, release: str) -> UpdateState:

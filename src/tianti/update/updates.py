@@ -36,6 +36,7 @@ from tianti.update.source import open_source
 from tianti.update.state import UpdateState
 from tianti.update.steps import Steps
 
+_SOON_S = 900  # a start does not know how long its forerunner had waited
 _TELL_S = 3600  # though there is nothing new to tell: the device is there
 _log = logging.getLogger("tianti")
 replace = msgspec.structs.replace
@@ -108,7 +109,11 @@ class Updates(Steps):
     def wait_s(self, first: bool = False) -> float:
         """How long to wait until the next check."""
         state, chance = self.state(), random.random()
-        return first_wait_s(state.poll_s, chance) if first else next_wait_s(state.poll_s, state.failures, chance)
+        return (
+            first_wait_s(min(state.poll_s, _SOON_S), chance)
+            if first
+            else next_wait_s(state.poll_s, state.failures, chance)
+        )
 
     def check(self, progress: Progress | None = None) -> Checked:
         """Poll; where something is new, or nothing was verified for a day, verify, choose, fetch, install and test it.
