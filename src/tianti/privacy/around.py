@@ -10,9 +10,10 @@ import re
 
 # of two measured values, such as a place, the second is none of a list
 _NO_PAIR = "".join(rf"(?<!{whole}\.[0-9]{{11}},{blank})" for whole in ("[2-9][0-9]", "[0-9]{3}") for blank in ("", " "))
-# up to 19 anywhere, more after a line break: they are rather measured elsewhere
+# up to 19 anywhere; more is rather measured, but after a line break
 LISTED = rf"(?:(?<={_NO_PAIR}(?<![0-9.])[1-9]\.)|(?<={_NO_PAIR}(?<![0-9.])1[0-9]\.)|(?<=\n[1-9][0-9]\.))"
-NOT_DECIMALS = rf"(?!(?<=[0-9]\.)(?!{LISTED}|(?<=[0-9]{{9}}\.)))"
+# nor has a decimal point another dot close before it, or as many digits
+NOT_DECIMALS = rf"(?!(?<=[0-9]\.)(?!{LISTED}|(?<=\.[0-9]\.)|(?<=\.[0-9]{{2}}\.)|(?<=[0-9]{{9}}\.)))"
 BEFORE = rf"(?<![0-9A-Za-z]){NOT_DECIMALS}"
 AFTER = r"(?![0-9A-Za-z])"
 WHOLE = rf"{AFTER}(?!\.[0-9])"

@@ -24,7 +24,7 @@ _EDGE = (
     rf"{_FIRST}(?:(?<![0-9A-Za-z])|(?<=[Tt]el)|(?<=TEL)|(?<=[Pp]hone)|(?<=[Mm]obile)|(?<=[Ff]ax)|(?<=wx)){NOT_DECIMALS}"
 )
 # and those that are written so on either side of a mobile number
-_LABELS = ("wx", "vx", "v", "qq", "wechat", "tel", "phone", "id", "no")
+_LABELS = ["wx", "vx", "v", "qq", "wechat", "weixin", "tel", "phone", "mobile", "cell", "call", "whatsapp", "id", "no"]
 _BEFORE_MOBILE = rf"{_FIRST}(?:{'|'.join(rf'(?<=(?<![0-9A-Za-z])(?i:{label}))' for label in _LABELS)})"
 _AFTER_MOBILE = rf"(?:{AFTER}|(?=(?i:{'|'.join(_LABELS)})(?![A-Za-z])))"
 _NOT_AMID = r"(?<![0-9]-)"
