@@ -1,7 +1,7 @@
 """Texts with a value of each type, in Chinese and English, whose places are known: what detectors are measured on.
 
-Values stand between Chinese characters, in full-width form, with what has no width in them; `named` texts say with a
-word what follows, as people do, the others say nothing.
+Values stand between Chinese characters, after the number of a list, in full-width form, with what has no width in them;
+`named` texts say with a word what follows, as people do, the others say nothing.
 
 Not here: values (`values`), texts without any (`negatives`). Invariant: a seed gives the same texts.
 """
@@ -10,7 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from tests.privacy.values import FORMS
-from tianti.spec.privacy import SECRETS
+from tianti.spec.privacy import SECRETS, TYPES
 
 SILENT = (
     "{}",
@@ -43,6 +43,7 @@ NAMED = {
     "us_ssn": ("My SSN is {} as you asked", "social security number: {}", "SSN {}"),
 }
 NO_WIDTH = "\u200b\u200c\u200d\ufeff\u2060"
+NUMBERED = TYPES - SECRETS - {"email"}  # the number of a list, without a blank, is taken for an address's own
 FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)} | {0x20: 0x3000}
 
 
@@ -67,6 +68,8 @@ def row(rng: Random, kind: str) -> Row:
     if kind not in SECRETS:
         value = disguised(rng, value)
     named = kind in NAMED and (form.named or rng.random() < 0.5)
+    if kind in NUMBERED and not named and not before and rng.random() < 0.1:
+        before = f"{rng.randint(2, 19)}."
     left, right = rng.choice(NAMED[kind] if named else SILENT).split("{}")
     start = len(left) + len(before)
     return Row(left + before + value + after + right, start, start + len(value), kind)

@@ -26,12 +26,16 @@ def order_like_card(rng: Random) -> str:
     return with_luhn(prefix + digits(rng, 15 - len(prefix)))
 
 
+ORDERS = (
+    *("订单号{}什么时候发货", "运单{}没更新", "订单号码是：{}", "流水号为{}", "订单编号“{}”"),
+    *("order {} is late", "Order no. {}", "ORDER #{}", "order_id={}", "tracking number is {}", "invoice: {}"),
+)
 NEAR: dict[str, tuple[Callable[[Random], str], tuple[str, ...]]] = {
     "bank_card": (lambda rng: other_check(rng, card(rng)), SILENT),
     "uscc": (lambda rng: other_check(rng, credit_code(rng)), SILENT),
     "iban": (lambda rng: other_check(rng, iban(rng)), SILENT),
     "phone": (no_plan, SILENT),
-    "order": (order_like_card, ("订单号{}什么时候发货", "order {} is late", "运单{}没更新")),
+    "order": (order_like_card, ORDERS),
 }
 
 

@@ -11,7 +11,7 @@ import uuid
 from datetime import UTC, datetime
 from random import Random
 
-from tests.privacy.values import digits, each, letters
+from tests.privacy.values import digits, each, letters, mobile
 
 
 def moment(rng: Random) -> datetime:
@@ -64,6 +64,7 @@ def amount(rng: Random) -> str:
             f"{value:,.0f}",
             f"-{value:.4f}",
             f"{value:.3f}%",
+            f"{mobile(rng)}.{digits(rng, 2)}元",
         )
     )
 
@@ -107,6 +108,8 @@ def version(rng: Random) -> str:
             f"version {'.'.join(parts)}",
             f"{rng.randint(80, 130)}.0.{rng.randint(4000, 7000)}.{rng.randint(30, 300)}",
             f"react@{'.'.join(parts[:3])}",
+            f"Python {'.'.join(parts)}",
+            f"1.3.6.1.4.{'.'.join(parts)}",
             f"^{parts[0]}.{parts[1]}.0-rc.{parts[2]}",
         )
     )
@@ -133,6 +136,7 @@ def model(rng: Random) -> str:
             f"WH-1000XM{rng.randint(1, 6)}",
             f"DS-2CD{digits(rng, 4)}F-I",
             f"A{digits(rng, 4)}",
+            f"part {digits(rng, 3)}-{digits(rng, 2)}-{digits(rng, 4)}",
             f"国标GB{digits(rng, 5)}",
             f"ThinkPad X1 Gen {rng.randint(5, 12)}",
             f"{letters(rng, 3, 'ABCDEF')}-{digits(rng, 5)}-{letters(rng, 2, 'XYZ')}",
@@ -170,6 +174,9 @@ def other(rng: Random) -> str:
             f"CA{digits(rng, 4)}航班",
             f"logo@{rng.randint(2, 3)}x.png",
             f"3.{digits(rng, 20)}",
+            f"{rng.choice((0, rng.randint(20, 999)))}.{mobile(rng)}",
+            f"房间号400-{digits(rng, 3)}-{digits(rng, 4)}",
+            f"新{rng.choice('ABCD')}{rng.randint(1, 9)}0000元",
             f"{digits(rng, 3)} {digits(rng, 3)} {digits(rng, 3)}",
             f"std::map<int, A{rng.randint(1, 9)}::B>",
             f"86{digits(rng, 13)}",

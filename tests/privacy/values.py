@@ -61,6 +61,16 @@ def mobile_with_country(rng: Random) -> str:
     return rng.choice(("+86", "+86 ", "+86-", "86-", "(+86)", "0086 ")) + rng.choice((mobile, grouped_mobile))(rng)
 
 
+def mobile_written(rng: Random) -> str:
+    number = mobile(rng)
+    return rng.choice(("({}){}-{}", "{}/{}/{}", "{}.{}.{}")).format(number[:3], number[3:7], number[7:])
+
+
+def mobile_labelled(rng: Random) -> Piece:
+    before = rng.choice(("", "VX", "微信wx", "V", "加我v", "QQ", "Tel", "id"))
+    return before, mobile(rng), "" if before else rng.choice(("VX同号", "wx", "V", ".2号楼", ".0"))
+
+
 def landline(rng: Random) -> tuple[str, str]:
     if rng.random() < 0.8:
         return rng.choice(AREAS_EIGHT), rng.choice("2345678") + digits(rng, 7)
@@ -71,7 +81,10 @@ def landline_written(rng: Random) -> str:
     area, local = landline(rng)
     split = local[:4] + " " + local[4:] if len(local) == 8 else local[:3] + " " + local[3:]
     return rng.choice(
-        (f"{area}-{local}", f"({area}){local}", f"{area} {split}", f"{area}{local}", f"+86 {area[1:]} {local}")
+        (
+            *(f"{area}-{local}", f"({area}){local}", f"{area} {split}", f"{area}{local}", f"+86 {area[1:]} {local}"),
+            *(f"{area}/{local}", f"(86){area[1:]}-{local}", f"86-{area[1:]}-{local}"),
+        )
     )
 
 
@@ -136,6 +149,12 @@ def id_grouped(rng: Random) -> str:
     return by.join((number[:6], number[6:14], number[14:]))
 
 
+def id_regrouped(rng: Random) -> str:
+    """As a line or a form happened to break it."""
+    number, cuts = id_number(rng), sorted(rng.sample(range(1, 18), rng.randint(1, 3)))
+    return rng.choice(" -./\n").join(number[first:last] for first, last in pairwise((0, *cuts, 18)))
+
+
 def id_wrong(rng: Random) -> str:
     number = id_number(rng)
     return number[:17] + rng.choice([other for other in "0123456789X" if other != number[17]])
@@ -167,6 +186,20 @@ def card_grouped(rng: Random) -> str:
     return rng.choice("- ").join(number[first:last] for first, last in pairwise(edges))
 
 
+def card_of_order(rng: Random) -> Piece:
+    """An order's word is near, but does not say what the number is."""
+    before = rng.choice(
+        (
+            "订单退款到",
+            "订单已付款，退到",
+            "the order was paid with ",
+            "charged twice for order 12 on ",
+            "refund order to ",
+        )
+    )
+    return before, card(rng), rng.choice(("", "", ".00"))
+
+
 def credit_code(rng: Random) -> str:
     alphabet = "0123456789ABCDEFGHJKLMNPQRTUWXY"
     head = rng.choice(each("91 92 93 12 13 51 52 53 11 A1 N1 Y1")) + rng.choice(
@@ -179,6 +212,11 @@ def credit_code(rng: Random) -> str:
     body = head + organisation + ("X" if inner == 10 else "0" if inner == 11 else str(inner))
     total = sum(alphabet.index(one) * 3**place for place, one in enumerate(body))
     return body + alphabet[-total % 31]
+
+
+def credit_code_grouped(rng: Random) -> str:
+    code, edges = credit_code(rng), rng.choice(((0, 8, 18), (0, 2, 8, 17, 18), (0, 4, 8, 12, 16, 18), (0, 6, 12, 18)))
+    return rng.choice(" -").join(code[first:last] for first, last in pairwise(edges))
 
 
 def plate(rng: Random) -> str:
@@ -318,14 +356,14 @@ FORMS: dict[str, tuple[Form, ...]] = {
             Form(make)
             for make in (mobile, mobile, grouped_mobile, mobile_with_country, landline_written, landline_extended)
         ),
-        *(Form(make) for make in (service_number, american_written, abroad)),
+        *(Form(make) for make in (mobile_written, mobile_labelled, service_number, american_written, abroad)),
         Form(lambda rng: "".join(american(rng)), named=True),
         Form(lambda rng: "400" + rng.choice("0168") + digits(rng, 6), named=True),
     ),
-    "id_card": (Form(id_number), Form(lambda rng: id_number(rng).lower()), Form(id_grouped)),
+    "id_card": (Form(id_number), Form(lambda rng: id_number(rng).lower()), Form(id_grouped), Form(id_regrouped)),
     "id_card_unverified": (Form(id_wrong),),
-    "bank_card": (Form(card), Form(card_grouped)),
-    "uscc": (Form(credit_code), Form(lambda rng: credit_code(rng).lower())),
+    "bank_card": (Form(card), Form(card_grouped), Form(card_of_order)),
+    "uscc": (Form(credit_code), Form(lambda rng: credit_code(rng).lower()), Form(credit_code_grouped)),
     "plate": (Form(plate),),
     "email": (Form(email), Form(email), Form(email), Form(email_other_scripts, named=True)),
     "ip": (Form(ip4), Form(ip6)),

@@ -6,6 +6,7 @@ Not here: credentials in URLs (`secrets`). Invariant: a Chinese word in front of
 import re
 from collections.abc import Iterator
 
+from tianti.privacy.around import LISTED
 from tianti.privacy.contract import Found
 
 _LATIN = r"\u00c0-\u024f\u0370-\u03ff\u0400-\u052f\u1e00-\u1fff"
@@ -29,15 +30,16 @@ _DOMAIN = re.compile(
     rf"|(?:[0-9A-Za-z{_HAN}-]{{1,63}}\.){{1,4}}(?:{_HAN_TOPS})"
 )
 _V4 = re.compile(
-    r"(?<![0-9A-Za-z.])(?!0)(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}"
+    rf"(?=[1-9])(?:(?<![0-9A-Za-z.])|{LISTED}(?=[0-9]{{2}}))(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{{2}}|[1-9]?[0-9])\.){{3}}"
     r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?![0-9A-Za-z]|\.[0-9]|节|章|条|版)"
 )
 _VERSION = re.compile(
-    r"(?:version|ver|release|firmware|build|driver|版本号?|固件|驱动|第|章|section|chapter|§|clause)[ .:是为=]{0,3}\Z",
+    r"(?:version|ver|release|firmware|build|driver|python|php|版本号?|固件|驱动|第|章|section|chapter|§|clause)"
+    r"[ .:是为=]{0,3}\Z",
     re.IGNORECASE,
 )
 _V6 = re.compile(
-    r"(?<![0-9A-Za-z.])(?<![0-9A-Fa-f:]:)(?=[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:])"
+    rf"(?=[0-9A-Fa-f]{{1,4}}:[0-9A-Fa-f:])(?:(?<![0-9A-Za-z.])|{LISTED})(?<![0-9A-Fa-f:]:)"
     r"[0-9A-Fa-f:]{3,39}(?:(?:\.[0-9]{1,3}){3})?(?![0-9A-Za-z]|\.[0-9])"
 )
 

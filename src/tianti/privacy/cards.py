@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from tianti.privacy.around import AFTER, BEFORE, bare, is_called, words
+from tianti.privacy.around import AFTER, BEFORE, bare, grouping, is_called, words
 from tianti.privacy.checks import iban_right, luhn_right
 from tianti.privacy.contract import Found
 from tianti.privacy.identities import is_born
 
 _CARD = re.compile(
     rf"(?=[0-9])(?:{BEFORE}|(?<=[Cc]ard)|(?<=CARD)|(?<=[Vv]isa)|(?<=VISA))(?=([0-9]{{12,19}}"
-    rf"|[0-9]{{4}}([ -])[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{4}}(?:\2?[0-9]{{1,3}})?|\2?[0-9]{{1,3}})?"
+    rf"|[0-9]{{4}}([ ./-])[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{4}}(?:\2?[0-9]{{1,3}})?|\2?[0-9]{{1,3}})?"
     rf"|[0-9]{{4}}([ -])[0-9]{{6}}\3[0-9]{{4,5}}|[0-9]{{6}}[ -][0-9]{{6,13}}){AFTER})"
 )
 _ISSUERS = re.compile(
@@ -38,13 +38,13 @@ _IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_COUNTRIES.split()}
 
 
 def find_bank_cards(text: str) -> Iterator[Found]:
-    """`bank_card`; with an unusual prefix only where a word says so, and none that is called an order's number."""
+    """`bank_card`; with an unusual prefix only where a word says so, an order's number only in a card's groups."""
     for match in _CARD.finditer(text):
         number = bare(match[1])
         if not luhn_right(number) or (len(number) == 18 and is_born(number)):
             continue
         called = is_called(text, match.start(1), _CARD_WORDS)
-        if called or (called is None and _ISSUERS.fullmatch(number)):
+        if called or ((called is None or len(grouping(match[1])) > 2) and _ISSUERS.fullmatch(number)):
             yield Found(*match.span(1), "bank_card", True)
 
 

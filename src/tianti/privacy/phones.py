@@ -11,51 +11,58 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from types import ModuleType
 
-from tianti.privacy.around import AFTER, grouping, is_called, words
+from tianti.privacy.around import AFTER, NOT_DECIMALS, WHOLE, grouping, is_called, words
 from tianti.privacy.contract import Detector, Found
 
 _WORDS = words(
     "电话|手机|電話|手機|联系|聯絡|致电|拨打|热线|客服|来电|传真|座机|短信|微信",
     "tel(?![a-z])|telephone|phone|mobile|cell(?:phone)?(?![a-z])|call|fax|contact|dial|hotline|sms|whatsapp|text|reach",
 )
-# words that are often written without a blank before the number; the next character is looked at first: that is fast
+_FIRST = "(?=[0-9(+])"  # looked at before what stands before it: that is fast
+# words that are often written without a blank before the number
 _EDGE = (
-    r"(?=[0-9(+])"
-    r"(?:(?<![0-9A-Za-z])|(?<=[Tt]el)|(?<=TEL)|(?<=[Pp]hone)|(?<=[Mm]obile)|(?<=[Ff]ax)|(?<=wx))(?<![0-9]\.)"
+    rf"{_FIRST}(?:(?<![0-9A-Za-z])|(?<=[Tt]el)|(?<=TEL)|(?<=[Pp]hone)|(?<=[Mm]obile)|(?<=[Ff]ax)|(?<=wx)){NOT_DECIMALS}"
 )
+# and those that are written so on either side of a mobile number
+_LABELS = ["wx", "vx", "v", "qq", "wechat", "weixin", "tel", "phone", "mobile", "cell", "call", "whatsapp", "id", "no"]
+_BEFORE_MOBILE = rf"{_FIRST}(?:{'|'.join(rf'(?<=(?<![0-9A-Za-z])(?i:{label}))' for label in _LABELS)})"
+_AFTER_MOBILE = rf"(?:{AFTER}|(?=(?i:{'|'.join(_LABELS)})(?![A-Za-z])))"
 _NOT_AMID = r"(?<![0-9]-)"
 _EXTENSION = r"(?:(?: ?转 ?| ?分机号? ?| ?(?:ext|x)\.? ?|#)[0-9]{1,6}|-[0-9]{1,4})?"
 
 _MOBILE = re.compile(
-    rf"{_EDGE}(?=((?:(?:\((?:\+|00)?86\)|(?:\+|00)?86)[ -]?|0)?(1[3-9][0-9](?:[ .-]?[0-9]){{8}})){AFTER}"
-    r"([ -][0-9])?)"
+    rf"(?:{_EDGE}|{_BEFORE_MOBILE})(?=((?:(?:\((?:\+|00)?86\)|(?:\+|00)?86)[ -]?|0)?"
+    rf"((?:\(1[3-9][0-9]\) ?|1[3-9][0-9])(?:[ ./-]?[0-9]){{8}})){_AFTER_MOBILE}"
+    r"(?P<decimals>\.[0-9]{2,4}(?![0-9号栋楼室]))?(?P<more>[ -][0-9])?)"
 )
-_MOBILE_PLAN = re.compile(r"1(?:[38][0-9]|4[5-9]|5[0-35-9]|6[2567]|7[0-8]|9[0-35-9])")
+_MOBILE_PLAN = re.compile(r"\(?1(?:[38][0-9]|4[5-9]|5[0-35-9]|6[2567]|7[0-8]|9[0-35-9])")
 _MOBILE_GROUPS = {(4, 3, 4), (3, 3, 5), (3, 8), (7, 4), (5, 6), (4, 4, 3), (5, 3, 3)}
 _FIXED = re.compile(
-    rf"{_EDGE}{_NOT_AMID}((?:\(0[1-9][0-9]{{1,2}}\)|0[1-9][0-9]{{1,2}})[ -]?[2-9][0-9]{{2,3}}[ -]?[0-9]{{4}})"
+    rf"{_EDGE}{_NOT_AMID}("
+    r"(?:\(0[1-9][0-9]{1,2}\)|0[1-9][0-9]{1,2}|(?:\(86\) ?|86[ -])[1-9][0-9]{1,2}(?=[ -]))[ /-]?"
+    rf"[2-9][0-9]{{2,3}}[ -]?[0-9]{{4}})"
     rf"{_EXTENSION}{AFTER}",
     re.IGNORECASE,
 )
-_SERVICE = re.compile(rf"{_EDGE}{_NOT_AMID}[48]00(?:[ -]?[0-9]){{7}}{AFTER}(?!-[0-9])")
+_SERVICE = re.compile(rf"{_EDGE}{_NOT_AMID}[48]00(?:[ -]?[0-9]){{7}}{WHOLE}(?!-[0-9])")
 _SERVICE_GROUPS = {(3, 3, 4), (3, 4, 3), (3, 7), (4, 3, 3), (4, 6), (10,)}
 _ABROAD = re.compile(
-    rf"(?<![0-9A-Za-z+])((?:\+|00)[1-9](?:[ ().-]{{0,2}}[0-9]){{6,14}})(?: ?(?:ext|x)\.? ?[0-9]{{1,6}})?{AFTER}",
+    rf"(?<![0-9A-Za-z+])((?:\+|00)[1-9](?:[ ().-]{{0,2}}[0-9]){{6,14}})(?: ?(?:ext|x)\.? ?[0-9]{{1,6}})?{WHOLE}",
     re.IGNORECASE,
 )
 _AMERICAN = re.compile(
     rf"{_EDGE}{_NOT_AMID}(?<!\+)(?:1[ .-]?)?(?:\([2-9][0-9]{{2}}\) ?|[2-9][0-9]{{2}}[ .-]?)"
     rf"[2-9][0-9]{{2}}[ .-]?[0-9]{{4}}"
-    rf"(?: ?(?:ext|x)\.? ?[0-9]{{1,6}})?{AFTER}(?!-[0-9])",
+    rf"(?: ?(?:ext|x)\.? ?[0-9]{{1,6}})?{WHOLE}(?!-[0-9])",
     re.IGNORECASE,
 )
 _AS_PHONES_ARE = re.compile(r"\(|(?:1[.-])?[0-9]{3}([.-])[0-9]{3}\1[0-9]{4}")
-_NATIONAL = re.compile(rf"{_EDGE}{_NOT_AMID}(?:\([0-9]{{1,5}}\)|[0-9])(?:[ ./-]{{0,2}}[0-9]){{3,16}}{AFTER}(?!-[0-9])")
+_NATIONAL = re.compile(rf"{_EDGE}{_NOT_AMID}(?:\([0-9]{{1,5}}\)|[0-9])(?:[ ./-]{{0,2}}[0-9]){{3,16}}{WHOLE}(?!-[0-9])")
 _LABELLED = re.compile(
     r"(?:(?<![a-z])(?:tel|telephone|phone|mobile|cell|fax|whatsapp|call(?:ed|ing)?(?: [a-z]{2,8}){0,2})"
     r"|手机|手機|联系方式|(?P<sure>电话|電話|传真|座机|致电))(?: ?(?:number|no\.?|号码?))?"
     r"(?: ?[:#]\s{0,2}| (?:is|at|on) |是|为|(?(sure) ?|(?!)))"
-    rf"(?P<number>\(?[0-9](?:[ ()./-]{{0,2}}[0-9]){{6,14}}){AFTER}",
+    rf"(?P<number>\(?[0-9](?:[ ()./-]{{0,2}}[0-9]){{6,14}}){WHOLE}",
     re.IGNORECASE,
 )
 _DATE = re.compile(
@@ -86,17 +93,19 @@ def _chinese(text: str) -> Iterator[Found]:
     for match in _MOBILE.finditer(text):
         groups = grouping(match[2])
         usual = groups in ((11,), (3, 4, 4))
-        if usual or (groups in _MOBILE_GROUPS and "." not in match[2] and not match[3]):
-            proven = _MOBILE_PLAN.match(match[2]) is not None
-            if proven or is_called(text, match.start(), _WORDS):
-                yield Found(*match.span(1), "phone", proven)
+        if usual or (groups in _MOBILE_GROUPS and not re.search("[./]", match[2]) and not match["more"]):
+            called = is_called(text, match.start(), _WORDS)
+            planned = _MOBILE_PLAN.match(match[2]) is not None
+            if called or (planned and not match["decimals"]):
+                yield Found(*match.span(1), "phone", planned and called is not False)
     for match in _FIXED.finditer(text):
         called = not match[1].isdigit() or is_called(text, match.start(), _WORDS) is not False
         if called and _is_valid(match[1], "CN"):
             yield Found(*match.span(), "phone", True)
     for match in _SERVICE.finditer(text):
         groups = grouping(match[0])
-        if groups in _SERVICE_GROUPS and (len(groups) > 1 or is_called(text, match.start(), _WORDS)):
+        called = is_called(text, match.start(), _WORDS)
+        if groups in _SERVICE_GROUPS and (called or (called is None and len(groups) > 1)):
             yield Found(*match.span(), "phone")
 
 
