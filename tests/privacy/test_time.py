@@ -89,6 +89,8 @@ PIECES = (
         "a(at)",
         "[dot",
     ),
+    *("-eyJ", "eyJaaaaaaaa-", "_eyJaaaaaaa.", "pw:", "pw ", "pw:<", "pw:\\", 'pw="\\"', 'pw:a"', "pw:)", "pw:aA"),
+    *("密码", "密码“", "密码已", "://密:", "http://a:", "http://a.a:1", "authorization: a-", "--", "-- BEGIN "),
 )
 SHORT, LONG = 2_000, 16_000
 
