@@ -101,6 +101,8 @@ PIECES = (
         "order no. ",
         "(138)",
     ),
+    *("-eyJ", "eyJaaaaaaaa-", "_eyJaaaaaaa.", "pw:", "pw ", "pw:<", "pw:\\", 'pw="\\"', 'pw:a"', "pw:)", "pw:aA"),
+    *("密码", "密码“", "密码已", "://密:", "http://a:", "http://a.a:1", "authorization: a-", "--", "-- BEGIN "),
 )
 SHORT, LONG = 2_000, 16_000
 
@@ -118,6 +120,14 @@ def test_time_grows_with_length_alone(piece: str) -> None:
     base = min(seconds(finder, short) for _ in range(4))
     ratios = (seconds(finder, long) / base for _ in range(6))  # other programs run too: one that is fast is proof
     assert any(ratio < 4 * LONG / SHORT for ratio in ratios)  # what is quadratic takes 8 times as many
+
+
+@pytest.mark.parametrize("piece", ["-eyJ", "eyJaaaaaaaa-"])
+def test_the_beginning_of_a_token_again_and_again_takes_no_longer_than_other_words(piece: str) -> None:
+    finder = Finder(("CN",))
+    short, other = ((one * LONG)[:LONG] for one in (piece, "-abc"))
+    base = min(seconds(finder, other) for _ in range(4))
+    assert any(seconds(finder, short) < 8 * base for _ in range(6))
 
 
 def test_the_phone_book_is_loaded_for_candidates_only() -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tianti.errors import PrivacyError
 from tianti.privacy.addresses import find_emails, find_ips
+from tianti.privacy.assigned import find_assigned
 from tianti.privacy.cards import find_bank_cards, find_ibans
 from tianti.privacy.contract import Detector, Found
 from tianti.privacy.identities import find_credit_codes, find_id_cards, find_plates, find_ssns
@@ -20,7 +21,6 @@ from tianti.privacy.normalise import Normal, loosely, normalise
 from tianti.privacy.phones import phone_detector
 from tianti.privacy.secrets import (
     find_api_keys,
-    find_assigned,
     find_private_keys,
     find_tokens,
     find_url_credentials,
@@ -40,7 +40,7 @@ class _BuiltIn(NamedTuple):
         return digits >= self.digits and (not self.marks or any(mark in text for mark in self.marks))
 
 
-_NAMES = ("pass", "pwd", "secret", "token", "key", "sess", "密", "口令", "令牌")
+_NAMES = ("pass", "pw", "secret", "token", "key", "sess", "cred", "密", "秘", "口令", "令牌")
 _ROW = re.compile(r"[0-9](?:[ .()/-]{0,2}[0-9])*")
 
 
