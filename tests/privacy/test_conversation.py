@@ -81,6 +81,14 @@ def test_nothing_prints_copies_or_pickles_values() -> None:
             attempt(conversation)
 
 
+def test_no_repr_has_a_text_or_a_value() -> None:
+    conversation = REDACTOR.begin()
+    leaving = conversation.leaving(f"Wang: {PHONE}")
+    restored = conversation.restore(f"{leaving.text} ⟦Wang_2⟧")
+    assert repr(leaving) == f"{leaving}" == "<Leaving: 15 characters, found {'phone': 1}, held by ()>"
+    assert repr(restored) == f"{restored}" == "<Restored: 1 placeholders, 1 unknown>"
+
+
 def test_a_secret_is_not_even_in_memory() -> None:
     conversation = REDACTOR.begin()
     conversation.leaving(f"{PHONE} {KEY}")

@@ -48,3 +48,6 @@ class Leaving(NamedTuple):
     found: Mapping[str, int]
     replaced: int
     held: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Leaving: {len(self.text)} characters, found {dict(self.found)}, held by {self.held}>"
