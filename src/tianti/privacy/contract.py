@@ -51,3 +51,7 @@ class Leaving(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Leaving: {len(self.text)} characters, found {dict(self.found)}, held by {self.held}>"
+
+
+NOT_SEARCHED = Leaving("", {}, 0, (UNCHECKED,))
+"""What becomes of a text that cannot be searched."""

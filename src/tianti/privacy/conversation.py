@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from tianti.privacy.contract import Leaving
+from tianti.privacy.contract import LONGEST, NOT_SEARCHED, Leaving
 from tianti.privacy.placeholders import Placeholders, Row, look_alikes, read
 
 if TYPE_CHECKING:
@@ -62,11 +62,14 @@ class Conversation:
         raise TypeError("a conversation is neither pickled nor copied: save(conversation, path, key) encrypts it")
 
     def leaving(self, text: str) -> Leaving:
-        """What may leave of a text; a value that was replaced before gets the placeholder that it had.
+        """What may leave of a text; a value that was replaced before gets the placeholder that it had. As `Redactor`
+        does, it holds a text that is too long.
 
         Raises:
             PrivacyError: an own detector broke its contract, or the conversation has no room for another value.
         """
+        if len(text) > LONGEST:
+            return NOT_SEARCHED
         found = self._redactor.find(text)
         with self._lock:
             self._expire()
@@ -75,10 +78,10 @@ class Conversation:
     def restore(self, text: str) -> Restored:
         """An answer with what its placeholders stand for.
 
-        As a model may write them: between ⟦⟧ 〚〛 【】 〖〗 ﹝﹞ 「」 『』 〔〕 ⟪⟫ ［］ [[ ]] or [ ], or the first of one and
-        the last of another; in small letters or full-width ones, with full-width digits or zeros before them; with
-        blanks, dashes, backslashes, stars or characters of no width for underscores or beside them, or nothing before
-        the number. Without brackets, or with another name or number, they are not understood.
+        As a model may write them: between ⟦⟧ 〚〛 【】 〖〗 ﹝﹞ 「」 『』 〔〕 ⟪⟫ ［］ [[ ]] or [ ], or the first
+        of one and the last of another; in small letters or full-width ones, with full-width digits or zeros before
+        them; with blanks, dashes, backslashes, stars or characters of no width for underscores or beside them, or
+        nothing before the number. Without brackets, or with another name or number, they are not understood.
         """
         parts: list[str] = []
         unknown: list[str] = []
