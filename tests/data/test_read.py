@@ -117,7 +117,7 @@ def test_a_long_text_is_read_and_the_limit_of_csv_is_put_back(tmp_path: Path) ->
     [
         ("r.csv", b"", ("expected rows", "got an empty file", "check that it was written")),
         ("r.csv.gz", gzip.compress(b" \n"), ("expected rows", "got an empty file")),
-        ("r.csv", b"text,label\n", ("expected rows", "got only the column names text, label", "add rows")),
+        ("r.csv", b"text,label\n", ("expected rows", "got only the names of columns text, label", "add rows")),
         ("r.json", b"[]", ("expected a column 'text'", "got columns ;", "data.text")),
         (
             "r.csv",
@@ -144,7 +144,11 @@ def test_a_long_text_is_read_and_the_limit_of_csv_is_put_back(tmp_path: Path) ->
             ),
         ),
         ("r.csv", b"sentence,label\nhi,a\n", ("expected a column 'text'", "name the right one as data.text")),
-        ("r.csv", b"text;label\nhi;a\n", ("got columns text;label", "separate the fields with commas")),
+        (
+            "r.csv",
+            b"text;label\nhi;a\n",
+            ("got columns (1) whose names may be data", "separate the fields with commas"),
+        ),
         ("r.csv", b"text,text,label\nhi,ho,a\n", ("expected one column 'text'", "got 2", "rename all but one")),
         (
             "r.csv",
@@ -172,12 +176,12 @@ def test_a_long_text_is_read_and_the_limit_of_csv_is_put_back(tmp_path: Path) ->
             b'{"text":"a","label":"x"}\n{"text":"b","label":["x","y"]}',
             (
                 "expected a string or a whole number as 'label' of row 2",
-                "got list ['x', 'y']",
+                "got list;",
                 "give each row one label",
             ),
         ),
-        ("r.jsonl", b'{"text":"a","label":0.5}', ("expected a string or a whole number", "got float 0.5")),
-        ("r.jsonl", b'{"text":7,"label":"x"}', ("expected a string as 'text' of row 1", "got int 7", "in quotes")),
+        ("r.jsonl", b'{"text":"a","label":0.5}', ("expected a string or a whole number", "got float;")),
+        ("r.jsonl", b'{"text":7,"label":"x"}', ("expected a string as 'text' of row 1", "got int;", "in quotes")),
     ],
 )
 def test_each_mistake_is_one_clear_error(tmp_path: Path, name: str, content: bytes, expected: tuple[str, ...]) -> None:
@@ -185,6 +189,27 @@ def test_each_mistake_is_one_clear_error(tmp_path: Path, name: str, content: byt
     assert said.startswith(f"{name}: expected")
     for part in expected:
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", "我的手机是13800138000,wang\n第二行,refund\n"),
+        ("r.csv", "我的手机是13800138000\n"),
+        ("r.csv", "text,13800138000\n"),
+        ("r.csv", "texts 13800138000,refund\nhi,a\n"),
+        ("r.json", '[{"13800138000": "wang"}]'),
+        ("r.jsonl", '{"text": 13800138000, "label": "a"}\n'),
+        ("r.jsonl", '{"text": {"phone": "13800138000"}, "label": "a"}\n'),
+        ("r.jsonl", '{"text": ["wang"], "label": "a"}\n'),
+        ("r.jsonl", '{"text": "hi", "label": {"phone": 13800138000}}\n'),
+        ("r.jsonl", '{"text": 13800138000, "label": "a"\n'),
+        ("r.json", '["13800138000"]'),
+    ],
+)
+def test_no_mistake_quotes_a_value(tmp_path: Path, name: str, content: str) -> None:
+    said = message(tmp_path, name, content.encode())
+    assert "138" not in said and "wang" not in said
 
 
 def test_a_column_to_slice_by_must_be_there(tmp_path: Path) -> None:

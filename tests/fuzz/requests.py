@@ -24,7 +24,7 @@ from tianti.telemetry.tracing import Tracing
 TENSOR = {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["lamp", "\u706f"]}
 ROWS = {"name": IDS, "shape": [2, 2], "datatype": "INT64", "data": [[1, 2], [3, 4]]}
 MASKS = {"name": MASK, "shape": [2, 2], "datatype": "INT32", "data": [1, 1, 1, 0]}
-SAID = {"release": "r", "point": 0.01, "deadline_ms": 300, "priority": "batch", "private": True}
+SAID = {"release": "a" * 64, "point": 0.01, "deadline_ms": 300, "priority": "batch", "private": True}
 WANTED = [{"name": "label", "parameters": {"binary_data": True}}]
 
 

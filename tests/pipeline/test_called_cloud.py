@@ -32,6 +32,7 @@ from tianti.pipeline.run import run_stages
 from tianti.pipeline.stages.ask import ASK, LABEL, read_answers
 from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.verify import verify
+from tianti.privacy import redactor
 from tianti.serving.local import local_node
 from tianti.spec import Reason, Role, Tier
 from tianti.spec.parse import load_spec
@@ -439,6 +440,19 @@ def test_the_cloud_is_told_what_leaves_and_no_more(tmp_path: Path, server: Endpo
     release = Workspace(tmp_path).releases / build_ladder(ladder, Quiet()).release
     goldens = read_release(release).package(Tier.CLOUD).goldens()
     assert goldens and not any("1380013" in golden.text or "@" in golden.text for golden in goldens)
+
+
+def test_what_cannot_be_searched_is_not_asked_about(
+    tmp_path: Path, server: EndpointServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = write_texts(tmp_path)
+    longest = sorted(map(len, texts))[-20]
+    monkeypatch.setattr(redactor, "LONGEST", longest)
+    folders = ask(write_ladder(tmp_path, server))
+    short = [text for text in texts if len(text) <= longest]
+    assert len(short) < len(texts)
+    assert read_answers(folders["ask"]).keys() == set(map(text_key, short))
+    assert "" not in server.asked and max(map(len, server.asked)) == longest
 
 
 def test_another_policy_asks_anew_what_leaves_otherwise_and_trains_nothing(

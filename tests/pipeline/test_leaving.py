@@ -34,6 +34,8 @@ from tianti.pipeline.stages.prepare import PREPARE
 from tianti.pipeline.stages.probe import probe_stages
 from tianti.pipeline.stages.release import REPORT, release_stage
 from tianti.pipeline.verify import verify
+from tianti.privacy import LONGEST, UNCHECKED
+from tianti.router.door import Door
 from tianti.runtimes.goldens import run_goldens
 from tianti.spec import TIERS, Tier
 from tianti.spec.parse import parse_spec
@@ -312,6 +314,16 @@ def test_without_a_policy_texts_leave_as_they_are() -> None:
     assert left.texts == list(left.raw) and not left.held.any() and not left.changed.any()
     left = leave(own.open_redactor(own.bind_policy(load_privacy("{}"), Path())), [f"call {PHONE}", "⟦PHONE_1⟧"])
     assert left.texts == ["call ⟦PHONE_1⟧", "⟦TEXT_1⟧"] and left.changed.all() and left.rows[1].found == {}
+
+
+def test_a_row_that_is_too_long_to_be_searched_stays_as_at_the_door() -> None:
+    redactor = own.open_redactor(own.bind_policy(load_privacy("{default: allow}"), Path()))
+    door = Door("0" * 64, Tier.DEVICE, (), redactor, None)
+    texts = [f"call {PHONE}".ljust(LONGEST + more) for more in (0, 1)]
+    left = leave(redactor, texts)
+    assert left.held.tolist() == [False, True] and left.rows[1].held == (UNCHECKED,)
+    assert [door.leave(text) for text in texts] == left.rows
+    assert PHONE not in left.texts[1]
 
 
 def load_privacy(privacy: str):  # noqa: ANN201

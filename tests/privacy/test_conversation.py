@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tianti.errors import MissingExtraError, PrivacyError
-from tianti.privacy import Conversation, Redactor, new_key, open_kept, save
+from tianti.privacy import LONGEST, UNCHECKED, Conversation, Redactor, new_key, open_kept, save
 from tianti.privacy.placeholders import ROOM
 from tianti.spec.privacy import PrivacyPolicy
 
@@ -79,6 +79,20 @@ def test_nothing_prints_copies_or_pickles_values() -> None:
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="neither pickled nor copied"):
             attempt(conversation)
+
+
+def test_no_repr_has_a_text_or_a_value() -> None:
+    conversation = REDACTOR.begin()
+    leaving = conversation.leaving(f"Wang: {PHONE}")
+    restored = conversation.restore(f"{leaving.text} ⟦Wang_2⟧")
+    assert repr(leaving) == f"{leaving}" == "<Leaving: 15 characters, found {'phone': 1}, held by ()>"
+    assert repr(restored) == f"{restored}" == "<Restored: 1 placeholders, 1 unknown>"
+
+
+def test_a_text_that_is_too_long_to_be_searched_is_held() -> None:
+    conversation = REDACTOR.begin()
+    assert conversation.leaving(PHONE.ljust(LONGEST)).held == ()
+    assert conversation.leaving(PHONE.ljust(LONGEST + 1)) == ("", {}, 0, (UNCHECKED,))
 
 
 def test_a_secret_is_not_even_in_memory() -> None:

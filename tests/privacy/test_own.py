@@ -27,6 +27,16 @@ model = Model()
 """
 
 
+HELPED = """
+from my_helper import PATTERN, VERSION
+
+def orders(text):
+    return []
+
+orders.digest = VERSION
+"""
+
+
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "my_orders.py").write_text(MODULE, encoding="utf-8")
@@ -72,6 +82,20 @@ def test_what_a_detector_says_it_consists_of_is_bound_too(base: Path, monkeypatc
     monkeypatch.setattr(sys.modules["my_orders"].Model, "digest", "weights 2")
     with pytest.raises(PrivacyError, match="is another one"):
         open_redactor(policy, base)
+
+
+def test_a_module_beside_a_detector_is_bound_by_its_digest(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bound(helper: str) -> PrivacyPolicy:
+        (base / "my_helper.py").write_text(helper, encoding="utf-8")
+        for name in ("my_helper", "my_orders"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        return bind_policy(spec(), base)
+
+    (base / "my_orders.py").write_text(HELPED, encoding="utf-8")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    first = bound("PATTERN, VERSION = 'AB', '1'")
+    assert bound("PATTERN, VERSION = 'ABC', '1'") == first, "what it does not name is not seen"
+    assert bound("PATTERN, VERSION = 'ABC', '2'") != first
 
 
 def test_an_absent_one_is_refused_with_the_cure(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def decode(**body: Any) -> native.Asked:
 
 def test_a_text_or_several() -> None:
     assert decode(text="a") == (InferRequest(texts=("a",)), None, False)
-    said = {"release": "r", "point": 0.01, "deadline_ms": 300, "priority": "batch", "private": True}
+    said = {"release": "a" * 64, "point": 0.01, "deadline_ms": 300, "priority": "batch", "private": True}
     wanted = InferRequest(texts=("a", "b"), **(said | {"priority": Priority.BATCH}))
     assert decode(texts=["a", "b"], model="tiny", scores=True, **said) == (wanted, "tiny", True)
 
@@ -34,6 +34,7 @@ def test_a_text_or_several() -> None:
         ({"texts": ["a"] * 65}, "expected 1 to 64 texts, got 65"),
         ({"text": 1}, "Expected `str | null`, got `int`"),
         ({"text": "a", "deadline": 300}, "unknown field `deadline`"),
+        ({"text": "a", "release": "13800138000"}, "expected the id of a release, 64 hexadecimal digits, got another"),
         ({"text": "a", "deadline_ms": -1}, "milliseconds above 0"),
         ({"text": "a", "priority": "first"}, "Invalid enum value 'first'"),
     ],

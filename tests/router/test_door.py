@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from tests.router.virtual import FakeRemote, now_s, run
 from tests.tiny_release import make_release
 from tianti.package import Release, bind
-from tianti.privacy import LONGEST, RULES, UNCHECKED, Leaving
-from tianti.router import Auditor, Egress, Node, Policy, Upstream, follow
+from tianti.privacy import LONGEST, RULES, UNCHECKED, Leaving, Redactor
+from tianti.router import Auditor, Egress, Node, Policy, Upstream, beside, follow
+from tianti.router.door import Door
 from tianti.spec import Prediction, Reason, Tier
 from tianti.spec.privacy import Handling, PrivacyPolicy
 
@@ -144,6 +146,7 @@ def test_where_there_is_nobody_to_ask_nothing_is_looked_for(plain: Release) -> N
 
 class _Fails:
     rules_match = True
+    has_own = True
 
     def leaving(self, text: str) -> Leaving:
         raise ValueError(text)
@@ -179,6 +182,25 @@ def test_where_a_detector_fails_the_text_stays_and_the_log_does_not_quote_it(
         run(live())
     (record,) = [record for record in caplog.records if record.name == "tianti"]
     assert "ValueError" in record.getMessage() and PHONE not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("own", "text", "aside"),
+    [
+        (False, UNSURE, False),
+        (False, UNSURE.ljust(2001), True),
+        (True, UNSURE, True),
+        (None, UNSURE.ljust(2001), False),
+    ],
+)
+def test_a_search_that_takes_its_time_stops_no_event_loop(own: bool | None, text: str, aside: bool) -> None:
+    """Long texts and detectors of a user's own go to a thread; without a redactor nothing is searched."""
+    threads = []
+    detectors = [(lambda text: (), frozenset({"mine"}))] if own else []
+    redactor = None if own is None else Redactor(policy(), detectors)
+    door = Door("0" * 64, Tier.DEVICE, (), redactor, None)
+    asyncio.run(beside(door, text, lambda: threads.append(threading.current_thread())))  # type: ignore[arg-type, func-returns-value]
+    assert (threads[0] is not threading.current_thread()) == aside
 
 
 def test_every_text_that_left_or_was_held_is_a_line_without_a_value(plain: Release, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_parameters_reach_the_node(recorder: tuple[Recorder, int]) -> None:
     models, port = recorder
     ask = asker(port, oip_pb2, "inference.GRPCInferenceService")
     said = {
-        "release": {"string_param": "gone"},
+        "release": {"string_param": "0" * 64},
         "point": {"double_param": 0.01},
         "deadline_ms": {"int64_param": 50},
         "private": {"bool_param": True},
@@ -266,7 +266,7 @@ def test_parameters_reach_the_node(recorder: tuple[Recorder, int]) -> None:
     }
     ask("ModelInfer", infer_request(True, parameters=said), "ModelInferResponse")
     ((_name, asked),) = models.asked
-    assert (asked.release, asked.point, asked.deadline_ms, asked.private) == ("gone", 0.01, 50.0, True)
+    assert (asked.release, asked.point, asked.deadline_ms, asked.private) == ("0" * 64, 0.01, 50.0, True)
 
 
 @pytest.mark.parametrize(

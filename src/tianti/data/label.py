@@ -28,7 +28,7 @@ def keep_answered(prepared: Prepared, answered: Container[str], roles: Iterable[
     if not left_out:
         return prepared
     report = make_report(rows, prepared.report.sources, prepared.labels, prepared.out_of_scope)
-    warning = f"the cloud refused {left_out:,} texts that measure: what follows is of texts that it answers"
+    warning = f"the cloud has not answered {left_out:,} texts that measure: what follows is of texts that it answers"
     return msgspec.structs.replace(
         prepared, rows=rows, report=msgspec.structs.replace(report, warnings=[warning, *report.warnings])
     )

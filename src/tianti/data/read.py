@@ -1,13 +1,14 @@
 """Read a table of labelled texts: csv, tsv, JSON lines, a JSON list or parquet, gzipped or not.
 
 Not here: fetching it (`sources`), judging the rows (`clean`). Files are read whole into memory.
-Invariant: every row of the file becomes a Row, in order, or the whole read is one error that names the row; null text
-and labels become empty ones, which cleaning counts.
+Invariants: every row of the file becomes a Row, in order, or the whole read is one error that names the row and quotes
+nothing of it; null text and labels become empty ones, which cleaning counts.
 """
 
 import csv
 import difflib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from tianti.data.sources import resolve_source
 from tianti.errors import DataError, needs_extra
 
 _SHOWN_COLUMNS = 20
+_LONGEST_NAME = 20
+_NUMBER = re.compile("[0-9]{3}")
 _OPTIONS = {"data.text": " (or --text)", "data.label": " (or --label)"}  # of commands that read no ladder.yaml
 
 
@@ -56,7 +59,7 @@ def read_table(source: str, base: Path, columns: Columns, encoding: str | None =
     _check_columns(table.columns, columns, source)
     rows = [_row(record, columns, number, source) for number, record in enumerate(table.records, start=1)]
     if not rows:
-        raise DataError(f"{source}: expected rows, got only the column names {', '.join(table.columns)}; add rows")
+        raise DataError(f"{source}: expected rows, got only the names of {_shown(table.columns)}; add rows")
     return rows
 
 
@@ -151,25 +154,34 @@ def _check_columns(found: list[str], wanted: Columns, origin: str) -> None:
         if times > 1:
             raise DataError(f"{origin}: expected one column {name!r}, got {times}; rename all but one")
         if times == 0:
-            near = difflib.get_close_matches(name, found, n=1)
+            near = difflib.get_close_matches(name, filter(_looks_like_a_name, found), n=1)
             option = _OPTIONS.get(key, "")
             cure = f"did you mean {key}: {near[0]}{option}?" if near else f"name the right one as {key}{option}"
             if len(found) == 1 and any(separator in found[0] for separator in ";\t|"):
                 cure = "separate the fields with commas, or name the file .tsv if tabs separate them"
-            shown = ", ".join(found[:_SHOWN_COLUMNS]) + (", …" if len(found) > _SHOWN_COLUMNS else "")
-            raise DataError(f"{origin}: expected a column {name!r} ({key}), got columns {shown}; {cure}")
+            raise DataError(f"{origin}: expected a column {name!r} ({key}), got {_shown(found)}; {cure}")
+
+
+def _shown(columns: list[str]) -> str:
+    """The names of columns, unless one looks like a value: in a file without a line of names all of them are."""
+    if not all(map(_looks_like_a_name, columns)):
+        return f"columns ({len(columns)}) whose names may be data"
+    return "columns " + ", ".join(columns[:_SHOWN_COLUMNS]) + (", …" if len(columns) > _SHOWN_COLUMNS else "")
+
+
+def _looks_like_a_name(column: str) -> bool:
+    return column.isidentifier() and len(column) <= _LONGEST_NAME and not _NUMBER.search(column)
 
 
 def _row(record: dict[str, Any], columns: Columns, number: int, origin: str) -> Row:
     text, label = record.get(columns.text), None if columns.label is None else record.get(columns.label)
     if not isinstance(text, str | None):
-        got = f"got {type(text).__name__} {text!r:.60}"
-        raise DataError(f"{origin}: expected a string as {columns.text!r} of row {number}, {got}; write it in quotes")
+        got, cure = type(text).__name__, "write it in quotes"
+        raise DataError(f"{origin}: expected a string as {columns.text!r} of row {number}, got {got}; {cure}")
     if not isinstance(label, str | int | None):
-        got = f"got {type(label).__name__} {label!r:.60}"
-        cure = "give each row one label, as a string"
+        got, cure = type(label).__name__, "give each row one label, as a string"
         raise DataError(
-            f"{origin}: expected a string or a whole number as {columns.label!r} of row {number}, {got}; {cure}"
+            f"{origin}: expected a string or a whole number as {columns.label!r} of row {number}, got {got}; {cure}"
         )
     group = {name: "" if record.get(name) is None else str(record[name]) for name in columns.group}
     return Row(text or "", "" if label is None else str(label).strip(), group)

@@ -6,7 +6,7 @@ What searches is imported when it is first named: a program whose texts stay whe
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tianti.privacy.contract import LONGEST, RULES, UNCHECKED, Detector, Found, Leaving
+from tianti.privacy.contract import LONGEST, NOT_SEARCHED, RULES, UNCHECKED, Detector, Found, Leaving
 
 if TYPE_CHECKING:
     from tianti.privacy.conversation import Conversation, Restored
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST",
+    "NOT_SEARCHED",
     "RULES",
     "UNCHECKED",
     "Conversation",

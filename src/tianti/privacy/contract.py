@@ -31,8 +31,8 @@ class Found(NamedTuple):
 Detector = Callable[[str], Iterable[Found]]
 """Finds one or several types in a text: normalised, so that digits are 0 to 9 and nothing is of zero width.
 
-A user's own is named `module:function` in the spec. Where it consists of more than its module's file, such as a model,
-its attribute `digest` (str) names that by hash.
+A user's own is named `module:function` in the spec. Where it consists of more than its module's file, such as a model
+or another module, its attribute `digest` (str) names that by hash. It may be called by several threads.
 """
 
 
@@ -48,3 +48,10 @@ class Leaving(NamedTuple):
     found: Mapping[str, int]
     replaced: int
     held: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Leaving: {len(self.text)} characters, found {dict(self.found)}, held by {self.held}>"
+
+
+NOT_SEARCHED = Leaving("", {}, 0, (UNCHECKED,))
+"""What becomes of a text that cannot be searched."""

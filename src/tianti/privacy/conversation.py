@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from tianti.privacy.contract import Leaving
+from tianti.privacy.contract import LONGEST, NOT_SEARCHED, Leaving
 from tianti.privacy.placeholders import Placeholders, Row, look_alikes, read
 
 if TYPE_CHECKING:
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 class Restored(NamedTuple):
     """An answer with its placeholders restored.
 
-    `restored`: how many places. `unknown`: what looks like a placeholder and stands for nothing that is known here; it
-    stays in the text as it is, as a secret's does, which is not unknown.
+    `restored`: how many places. `unknown`: what looks like a placeholder and stands for nothing that is known here, or
+    has lost its brackets, such as PHONE_1; it stays in the text as it is, as a secret's does, which is not unknown.
     """
 
     text: str
     restored: int
     unknown: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Restored: {self.restored} placeholders, {len(self.unknown)} unknown>"
 
 
 class Conversation:
@@ -59,11 +62,14 @@ class Conversation:
         raise TypeError("a conversation is neither pickled nor copied: save(conversation, path, key) encrypts it")
 
     def leaving(self, text: str) -> Leaving:
-        """What may leave of a text; a value that was replaced before gets the placeholder that it had.
+        """What may leave of a text; a value that was replaced before gets the placeholder that it had. As `Redactor`
+        does, it holds a text that is too long.
 
         Raises:
             PrivacyError: an own detector broke its contract, or the conversation has no room for another value.
         """
+        if len(text) > LONGEST:
+            return NOT_SEARCHED
         found = self._redactor.find(text)
         with self._lock:
             self._expire()
@@ -72,25 +78,30 @@ class Conversation:
     def restore(self, text: str) -> Restored:
         """An answer with what its placeholders stand for.
 
-        As a model may write them: between ⟦⟧ 〚〛 【】 〖〗 ﹝﹞ 「」 ［］ [[ ]] or [ ], in small letters or full-width
-        ones, with full-width digits or zeros before them, with blanks, hyphens or characters of no width for
-        underscores or beside them. Without brackets, or with another name or number, they are not understood.
+        As a model may write them: between ⟦⟧ 〚〛 【】 〖〗 ﹝﹞ 「」 『』 〔〕 ⟪⟫ ［］ [[ ]] or [ ], or the first
+        of one and the last of another; in small letters or full-width ones, with full-width digits or zeros before
+        them; with blanks, dashes, backslashes, stars or characters of no width for underscores or beside them, or
+        nothing before the number. Without brackets, or with another name or number, they are not understood.
         """
         parts: list[str] = []
         unknown: list[str] = []
-        at = 0
+        at = restored = 0
         with self._lock:
             self._expire()
             for written in look_alikes(text, self._redactor.names):
+                before, value = text[at : written.start()], written[0]
+                unknown += self._given.without_brackets(before)
                 try:
-                    value = self._given.value(read(written[0]))
+                    known = self._given.value(read(value))
                 except KeyError:
-                    unknown.append(written[0])
-                    continue
-                if value is not None:
-                    parts += (text[at : written.start()], value)
-                    at = written.end()
-        return Restored("".join((*parts, text[at:])), len(parts) // 2, tuple(unknown))
+                    unknown.append(value)
+                else:
+                    if known is not None:
+                        value, restored = known, restored + 1
+                parts += (before, value)
+                at = written.end()
+            unknown += self._given.without_brackets(text[at:])
+        return Restored("".join((*parts, text[at:])), restored, tuple(unknown))
 
     def forget(self) -> None:
         """Drop what was kept, as at the end of its time."""

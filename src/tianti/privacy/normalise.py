@@ -1,7 +1,8 @@
 """A text as detectors read it, and where each of its characters came from.
 
 Full-width letters, punctuation and blanks become ASCII, decimal digits of any script 0 to 9, dashes and middle dots one
-of each; what has no width goes. Circled and raised digits stay: they number lists and notes.
+of each; what has no width goes: marks on the character before, such as accents, and control characters but tabs and
+ends of lines. Circled and raised digits stay: they number lists and notes.
 
 A text that was wrapped for a machine or spelled out by a person is read a second time, `loosely`: escapes of JSON, URLs
 and HTML are what they stand for, one blank or dash is between digits where there were several, none where each stands
@@ -18,24 +19,10 @@ from typing import NamedTuple
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63"
 _DOTS = "\u2022\u2027\u2219\u22c5\u30fb\uff65"
-_BLANKS = "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-_NO_WIDTH = (
-    (0x00AD, 0x00AD),
-    (0x0300, 0x036F),  # what combines with the character before, so that it still reads as a digit
-    (0x061C, 0x061C),
-    (0x115F, 0x1160),
-    (0x17B4, 0x17B5),
-    (0x180B, 0x180F),
-    (0x200B, 0x200F),
-    (0x202A, 0x202E),
-    (0x2060, 0x206F),
-    (0x20D0, 0x20F0),
-    (0x3164, 0x3164),
-    (0xFE00, 0xFE0F),
-    (0xFEFF, 0xFEFF),
-    (0xFFA0, 0xFFA0),
-    (0xE0000, 0xE01EF),
-)
+_HANGUL_FILLERS = "\u115f\u1160\u3164\uffa0"
+_BRAILLE_BLANK = "\u2800"
+_LAST = 0x20000  # beyond are Chinese characters, and tags
+_TAGS = range(0xE0000, 0xE01F0)
 
 
 class Normal(NamedTuple):
@@ -57,7 +44,7 @@ class Normal(NamedTuple):
 
 def normalise(text: str) -> Normal:
     """The text as detectors read it."""
-    if text.isascii():
+    if text.isascii() and not _CONTROL.search(text):
         return Normal(text, None)
     plain = text.translate(_TABLE)
     if len(plain) == len(text):
@@ -93,8 +80,8 @@ def _read(text: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
 def _meant(match: re.Match[str]) -> str:
     if match.lastgroup == "between":
         return "-" if "-" in match[0] else " "
-    if match.lastgroup == "quote":
-        return match["quote"]
+    if match.lastgroup == "itself":
+        return match["itself"]
     if match.lastgroup in _SIGNS:
         return _SIGNS[match.lastgroup]
     code = int(match[match.lastgroup], 10 if match.lastgroup == "decimal" else 16) if match.lastgroup else 0x20
@@ -115,18 +102,33 @@ def _letters() -> dict[int, str]:
     return {place: one for place, one in plain.items() if one.isascii()}
 
 
-_GONE = frozenset(place for first, last in _NO_WIDTH for place in range(first, last + 1))
+def _of_no_width() -> Iterator[int]:
+    for place in range(_LAST):
+        if unicodedata.category(chr(place)) in ("Mn", "Me", "Cf", "Cc") and not chr(place).isspace():
+            yield place
+    yield from map(ord, _HANGUL_FILLERS)
+    yield from range(0x2060, 0x2070)
+    yield from _TAGS
+
+
+def _blanks() -> Iterator[int]:
+    yield from (place for place in range(0x3001) if chr(place).isspace() and chr(place) not in "\t\r\n")
+    yield ord(_BRAILLE_BLANK)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_GONE = frozenset(_of_no_width())
 _TABLE: dict[int, str] = (
     _letters()
     | {zero + digit: str(digit) for zero in _zeros() for digit in range(10)}
     | dict.fromkeys(map(ord, _DASHES), "-")
     | dict.fromkeys(map(ord, _DOTS), "·")
-    | dict.fromkeys(map(ord, _BLANKS), " ")
+    | dict.fromkeys(_blanks(), " ")
     | dict.fromkeys(_GONE, "")
 )
 # each begins with what is rare in a text, so that most of it is passed over
 _LOOSE = re.compile(
-    r"\\u(?P<json>[0-9A-Fa-f]{4})|\\[nrt]|\\(?P<quote>[\"'])|%(?P<url>[0-9A-Fa-f]{2})"
+    r"\\u(?P<json>[0-9A-Fa-f]{4})|\\[nrt]|\\(?P<itself>[\"'/])|%(?P<url>[0-9A-Fa-f]{2})"
     r"|&(?:#(?P<decimal>[0-9]{1,6});|#[xX](?P<html>[0-9A-Fa-f]{1,5});|nbsp;)"
     r"|(?P<between>(?<=[0-9])(?:[\t\r\n·~_]|[ -](?=[\s·~_-]))[\s·~_-]{0,4}(?=[0-9]))"
     r"|(?P<apart>(?<![0-9])[0-9](?:[ -][0-9]){10,})"

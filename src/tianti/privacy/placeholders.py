@@ -7,7 +7,6 @@ replaced. Values are in no repr.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
@@ -15,6 +14,7 @@ from secrets import token_bytes
 from types import MappingProxyType
 
 from tianti.errors import PrivacyError
+from tianti.privacy.normalise import normalise
 from tianti.spec.privacy import SECRETS
 
 ESCAPED = "text"
@@ -29,17 +29,22 @@ Key = tuple[str, int]
 Row = tuple[str, int, str | None]
 """Type, number and value of a placeholder; None: a secret, of which nothing is kept."""
 
-_BLANKS = r"[\s_\-\u200b-\u200d\u2060\ufeff]"
-_INSIDE = r"[^⟦⟧〚〛【】〖〗﹝﹞「」［］\[\]]{3,60}"
+_BLANKS = r"[\s_\-\\*]"  # of a text that is normalised; a backslash and stars are Markdown's
+_OPEN, _CLOSE = "⟦〚【〖﹝「『〔⟪［[", "⟧〛】〗﹞」』〕⟫］]"
+_BRACKETS = re.escape(_OPEN + _CLOSE)
+_INSIDE = rf"[^{_BRACKETS}]{{3,60}}"
 # between the brackets that are ours, anything: a model may have translated it
-_FORMS = re.compile(rf"⟦[^⟦⟧]{{1,60}}⟧|\[\[{_INSIDE}\]\]|\[{_INSIDE}\]|[〚【〖﹝「［]{_INSIDE}[〛】〗﹞」］]")
-_PARTS = re.compile(rf"{_BLANKS}*([A-Z].*?){_BLANKS}+([0-9]{{1,12}}){_BLANKS}*")
+_FORMS = re.compile(
+    rf"(?P<ours>⟦[^⟦⟧]{{1,60}}⟧)|\[\[{_INSIDE}\]\]|\\\[{_INSIDE}\]|[{re.escape(_OPEN)}]{_INSIDE}[{re.escape(_CLOSE)}]"
+)
+_PARTS = re.compile(rf"{_BLANKS}*([A-Z].*?){_BLANKS}*(?<![0-9])([0-9]{{1,12}}){_BLANKS}*")
 _BETWEEN = re.compile(rf"{_BLANKS}+")
+_BARE = re.compile(r"(?<![0-9A-Za-z_])[A-Z](?:\\?[0-9A-Z_]){0,40}\\?_[0-9]{1,12}(?![0-9A-Za-z_])")
 
 
 def read(written: str) -> Key:
     """Name, as `name_of` writes it, and number of something in brackets; of no name: it has no such parts."""
-    parts = _PARTS.fullmatch(unicodedata.normalize("NFKC", written.strip("⟦⟧〚〛【】〖〗﹝﹞「」［］[]")).upper())
+    parts = _PARTS.fullmatch(normalise(written.strip(f"\\{_OPEN}{_CLOSE}")).text.upper())
     return ("", 0) if parts is None else (_BETWEEN.sub("_", parts[1]), int(parts[2]))
 
 
@@ -52,7 +57,7 @@ def name_of(kind: str) -> str:
 def look_alikes(text: str, names: frozenset[str], start: int = 0, end: int | None = None) -> Iterator[re.Match[str]]:
     """What an answer's reader would take for a placeholder: brackets of ours, or others around one of `names`."""
     for written in _FORMS.finditer(text, start, len(text) if end is None else end):
-        if written[0][0] == "⟦" or read(written[0])[0] in names:
+        if written["ours"] or read(written[0])[0] in names:
             yield written
 
 
@@ -103,6 +108,13 @@ class Placeholders:
             KeyError: no such placeholder was given, or it was forgotten.
         """
         return self._rows[key][2]
+
+    def without_brackets(self, text: str) -> Iterator[str]:
+        """What has the name and number of a placeholder that was given, but no brackets: it is told, not restored."""
+        for written in _BARE.finditer(text):
+            row = self._rows.get(read(written[0]))
+            if row is not None and row[2] is not None:
+                yield written[0]
 
     def forget(self) -> None:
         """Drop every value. Numbers go on: an old placeholder must not come to stand for a new value."""

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-from tianti.privacy.contract import RULES, Detector, Found, Leaving
+from tianti.privacy.contract import LONGEST, NOT_SEARCHED, RULES, Detector, Found, Leaving
 from tianti.privacy.conversation import Conversation
 from tianti.privacy.finder import Finder
 from tianti.privacy.placeholders import ESCAPED, Placeholders, name_of, replace
@@ -25,6 +25,8 @@ class Redactor:
         kinds = TYPES.union(*(declared for _, declared in own))
         self.rules_match = policy.rules == RULES
         """Whether the certificate was computed with these built-in detectors."""
+        self.has_own = bool(own)
+        """Whether a user's own detectors are asked, which may take any time."""
         self.names = frozenset(name_of(kind) for kind in (*kinds, ESCAPED))
         """Types as placeholders have them."""
         self._handling: dict[str, Handling] = {kind: policy.handling(kind) for kind in kinds}
@@ -55,12 +57,12 @@ class Redactor:
         return sorted([*kept, *filter(is_free, self._allowed.find(text))])
 
     def leaving(self, text: str) -> Leaving:
-        """What may leave of one request's text; placeholders are numbered anew.
+        """What may leave of one request's text; placeholders are numbered anew. One that is too long is held.
 
         Raises:
             PrivacyError: an own detector broke its contract: the text must not leave.
         """
-        return self.leave_with(text, self.find(text), Placeholders())
+        return NOT_SEARCHED if len(text) > LONGEST else self.leave_with(text, self.find(text), Placeholders())
 
     def leave_with(self, text: str, found: Sequence[Found], given: Placeholders) -> Leaving:
         """What may leave of a text in which this was found, with these placeholders.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tianti.errors import PrivacyError
-from tianti.privacy.contract import LONGEST, UNCHECKED, Found, Leaving
+from tianti.privacy.contract import LONGEST, NOT_SEARCHED, Found, Leaving
 from tianti.privacy.placeholders import Placeholders
 from tianti.privacy.redactor import Redactor
 from tianti.spec.privacy import SECRETS, TYPES, Handling, PrivacyPolicy
@@ -123,7 +123,7 @@ def scan(
             found = redactor.find(text)
             leaving = redactor.leave_with(text, found, Placeholders())
         except Exception:  # a user's own detector may do anything; a node holds what it cannot search
-            found, leaving = [], Leaving("", {}, 0, (UNCHECKED,))
+            found, leaving = [], NOT_SEARCHED
             _add_failed(done, number)
         done.rows, done.characters = number, done.characters + len(text)
         done.empty += not text.strip()

@@ -5,6 +5,7 @@ Invariant: a dialect's decoder gives only requests that are within the limits be
 """
 
 import math
+import re
 
 import msgspec
 
@@ -15,6 +16,7 @@ MAX_BODY_BYTES = 8_000_000
 MAX_BATCH = 64
 MAX_TEXT_CHARS = 1_000_000  # one such text fits a body, however JSON escapes it
 MAX_TOKENS = 65_536  # of one text that comes as ids; the model's own limit is far below
+_RELEASE = re.compile("[0-9a-f]{64}")
 
 
 class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,8 @@ def check_request(asked: InferRequest) -> InferRequest:
         raise UsageError(f"expected a text of at most {MAX_TEXT_CHARS} characters, got {longest}; cut it")
     if not all(1 <= len(row) <= MAX_TOKENS for row in asked.ids):
         raise UsageError(f"expected 1 to {MAX_TOKENS} token ids a text; got a row of another length")
+    if asked.release is not None and not _RELEASE.fullmatch(asked.release):  # it goes up as it is
+        raise UsageError("release: expected the id of a release, 64 hexadecimal digits, got another string")
     if asked.point is not None and not 0.0 < asked.point < 1.0:
         raise UsageError(f"point: expected an alpha between 0 and 1, got {asked.point}")
     if asked.deadline_ms is not None and not 0.0 < asked.deadline_ms < math.inf:

@@ -64,7 +64,7 @@ class Auditor:
 
     async def _compare(self, text: str, prediction: Prediction, point: float) -> None:
         node = self.node
-        departure = await beside(text, partial(node.door.depart, text, point, audit=True))
+        departure = await beside(node.door, text, partial(node.door.depart, text, point, audit=True))
         if departure is None:
             return
         asked: list[str] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from tianti.package import Release
-from tianti.privacy import LONGEST, RULES, UNCHECKED, Leaving
+from tianti.privacy import LONGEST, NOT_SEARCHED, RULES, Leaving
 from tianti.router.climb import Ask, Outcome, Way
 from tianti.router.egress import Egress, Purpose
 from tianti.spec import Prediction, Priority, Request, Tier
@@ -41,9 +41,9 @@ class Departure(NamedTuple):
         return 0 if self.leaving is None else self.leaving.replaced
 
 
-async def beside(text: str, depart: Callable[[], Departure | None]) -> Departure | None:
-    """What `depart` says of this text, for an event loop, which goes on while a long one is searched."""
-    if len(text) <= _LONG:
+async def beside(door: "Door", text: str, depart: Callable[[], Departure | None]) -> Departure | None:
+    """What `depart` says of this text at the door, for an event loop, which goes on while a search takes its time."""
+    if door.redactor is None or (len(text) <= _LONG and not door.redactor.has_own):
         return depart()
     import asyncio
 
@@ -70,18 +70,15 @@ class Door:
         """What becomes of a text that enters here and is about to leave. Never raises: it is held instead."""
         if self.redactor is None:
             return Leaving(text, {}, 0)
-        if len(text) > LONGEST:
-            return self._unchecked(f"one of {len(text)} characters, where {LONGEST} are searched at most")
         try:
-            return self.redactor.leaving(text)
+            leaving = self.redactor.leaving(text)
+            why = f"one of {len(text)} characters, where {LONGEST} are searched at most"
         except Exception as error:  # a user's own detector may do anything; a message may quote the text
-            return self._unchecked(f"{type(error).__name__} in a detector")
-
-    def _unchecked(self, why: str) -> Leaving:
-        if not self._said:
+            leaving, why = NOT_SEARCHED, f"{type(error).__name__} in a detector"
+        if leaving is NOT_SEARCHED and not self._said:
             self._said = True
             _log.error("texts that cannot be searched stay here: %s", why)
-        return Leaving("", {}, 0, (UNCHECKED,))
+        return leaving
 
     def depart(
         self,

@@ -189,7 +189,7 @@ class Desk:
             priority=asked.priority,
             private=asked.private,
         )
-        return await beside(text, depart)
+        return await beside(self.node.door, text, depart)
 
     async def aclose(self) -> None:
         """End the audits that are under way, and keep no answers."""

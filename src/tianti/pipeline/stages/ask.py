@@ -25,7 +25,7 @@ from tianti.pipeline.contract import Stage, StageContext
 from tianti.pipeline.leaving import Leavings, leave, redactor_of
 from tianti.pipeline.profiling import Costs
 from tianti.pipeline.readings import Outputs, Told, run_package, truth_of
-from tianti.privacy import Leaving, bind_policy
+from tianti.privacy import NOT_SEARCHED, Leaving, bind_policy
 from tianti.runtimes.endpoint import EndpointClient
 from tianti.spec import Endpoint, Role, Tier
 from tianti.spec.ladder import SCRATCH, LadderSpec
@@ -130,13 +130,20 @@ def _tokenizer(spec: LadderSpec, base: Path) -> Path | None:
 
 
 def _sent(spec: LadderSpec, prepared: Prepared, context: StageContext) -> dict[Role, list[tuple[str, str]]]:
-    """The text key of each row that the cloud is asked about, and what leaves of it."""
+    """The text key of each row that the cloud is asked about, and what leaves of it.
+
+    Rows that cannot be searched are left out, like those that the cloud refuses.
+    """
     redactor = redactor_of(spec, context.base)
     roles = tuple(prepared.rows) if spec.data.label is None else _asked_roles(spec)
-    rows = {role: [row.text for row in prepared.rows[role]] for role in roles}
+    left = {role: leave(redactor, [row.text for row in prepared.rows[role]], context.progress) for role in roles}
     return {
-        role: list(zip(map(text_key, texts), leave(redactor, texts, context.progress).texts, strict=True))
-        for role, texts in rows.items()
+        role: [
+            (text_key(raw), leaving.text)
+            for raw, leaving in zip(leavings.raw, leavings.rows, strict=True)
+            if leaving is not NOT_SEARCHED
+        ]
+        for role, leavings in left.items()
     }
 
 
