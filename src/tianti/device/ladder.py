@@ -206,8 +206,8 @@ class Ladder:
     def explain(self, text: str, prediction: Prediction | None = None) -> "Explanation":
         """Say which words decided, and why the answer comes from the tier that it comes from.
 
-        The words are weighed with the model on this machine, in about six times an answer's time (LiteRT: ten). Nothing
-        is sent but what `predict` sends.
+        The words are weighed with the model on this machine, in five or six times an answer's time (LiteRT: up to ten).
+        Nothing is sent but what `predict` sends.
 
         Args:
             text: the text.
