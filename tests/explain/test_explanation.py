@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from tests.tiny_release import ALPHA, make_release
 from tianti.certificate import NEVER
 from tianti.device import load
-from tianti.errors import UsageError
+from tianti.errors import RunError, UsageError
 from tianti.explain import LANGUAGES, page, sentences
 from tianti.package import Release
 from tianti.privacy import RULES
+from tianti.runtimes import Output
 from tianti.serving.local import local_node
-from tianti.spec import Reason, Tier
+from tianti.spec import Prediction, Reason, Tier
 from tianti.spec.privacy import PrivacyPolicy
 
 POLICY = PrivacyPolicy(rules=RULES, default="redact", types={"email": "local_only"}, regions=("CN",))
@@ -90,6 +92,37 @@ def test_a_way_that_failed_may_have_got_the_text(release: Release) -> None:
     assert "may have been sent" in " ".join(sentences(found))
 
 
+def test_nobody_was_asked_where_all_are_known_to_be_down(release: Release, tmp_path: Path) -> None:
+    egress = tmp_path / "egress.jsonl"
+    with load(release.folder, upstream="http://127.0.0.1:9", audits=0.0, egress=egress) as ladder:
+        sent = 0
+        while ladder.predict("luminaire").decision.reason is not Reason.BREAKER_OPEN:
+            sent += 1
+        found = ladder.explain("luminaire")
+    assert found.prediction.decision.reason is Reason.BREAKER_OPEN
+    assert len(egress.read_text().splitlines()) == sent > 0
+    assert found.leaves is not None and found.leaves.left is False
+    assert "did not leave" in " ".join(sentences(found))
+    assert found.spared.per_1000 == pytest.approx(0.2)
+
+
+def test_an_update_that_comes_before_the_answer(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_release(tmp_path)
+    with load(release.folder) as ladder, load(other.folder) as another:
+        old, predict = ladder.predict("lamp"), ladder.predict
+
+        def late(text: str) -> Prediction:
+            ladder.swap(another._auditor)
+            return predict(text)
+
+        monkeypatch.setattr(ladder, "predict", late)
+        assert ladder.explain("lamp").release == other.id
+        with pytest.raises(UsageError, match="another tier or release"):
+            ladder.explain("lamp", old)
+
+
 def test_only_answers_of_this_ladder_to_texts_are_explained(release: Release, tmp_path: Path) -> None:
     other = make_release(tmp_path)
     with load(release.folder) as ladder, load(other.folder) as another, load(release.folder, tier=Tier.EDGE) as edge:
@@ -143,6 +176,33 @@ def test_a_model_that_failed_has_no_words(tmp_path: Path) -> None:
         found = ladder.explain("lamp")
     assert (found.own, found.words, found.prediction.label) == (None, (), "lights")
     assert "could not read" in " ".join(sentences(found))
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_model_that_fails_while_words_are_weighed_has_answered(
+    release: Release, lang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unread, parts, text = {
+        "en": ("could not read", "about parts of the text", "about the text"),
+        "zh": ("未能读取", "各部分", "这段文本"),
+    }[lang]
+
+    def fail(*_: object, **__: object) -> None:
+        raise RunError("now")
+
+    with load(release.folder) as ladder:
+        answer, runtime = ladder.predict("turn the lamp on"), ladder._node.runtime
+        for method in ("run_rows", "run_ids"):
+            monkeypatch.setattr(runtime, method, fail)
+        monkeypatch.setattr(runtime, "run", lambda _: Output(np.float32([9, 0, 0]), 4, 0, False))
+        found = ladder.explain("turn the lamp on", answer)
+        assert found.own is not None and found.own.label == "lights" and found.words == ()
+        assert parts in sentences(found, lang)[-1]
+        monkeypatch.setattr(runtime, "run", fail)
+        found = ladder.explain("turn the lamp on", answer)
+        assert (found.own, found.words) == (None, ())
+        assert text in sentences(found, lang)[-1]
+        assert unread not in " ".join(sentences(found, lang)), "it answered"
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

@@ -21,6 +21,11 @@ def texts_of(text: str) -> list[str]:
         ("ดีมาก", ["ดีม", "าก"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
         ("한국어 문장", ["한국어", "문장"]),
+        ("¡Hola! ¿Qué? «oui» 'Да' «", ["Hola", "!", "Qué", "?", "oui", "Да"]),
+        ("السلام، كيف؟ نعم؛", ["السلام", "كيف", "؟", "نعم"]),
+        ("मैं। तुम॥ ሰላም፡ልጅ።", ["मैं", "तुम", "ሰላም", "ልጅ"]),
+        ("葛\U000e0100城市 ハ\u0301ナ", ["葛\U000e0100城", "市", "ハ\u0301ナ"]),
+        ("cafe\u0301 ❤\ufe0f", ["cafe\u0301", "❤\ufe0f"]),
         ("... ，。", []),
         ("", []),
     ],
@@ -29,7 +34,7 @@ def test_words_in_each_script(text: str, words: list[str]) -> None:
     assert texts_of(text) == words
 
 
-@given(st.text(alphabet="ab 酒店，!'.-😀\n\u0301ดี", max_size=30), st.sets(st.integers(0, 30)))
+@given(st.text(alphabet="ab 酒店，!'.-😀\n\u0301ดี¡»؟।\ufe0f\U000e0100", max_size=30), st.sets(st.integers(0, 30)))
 def test_what_is_dropped_and_what_is_kept_are_parts_of_the_text(text: str, chosen: set[int]) -> None:
     words = cut(text)
     chosen = {index for index in chosen if index < len(words)}

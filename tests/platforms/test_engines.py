@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 
 from tianti import load
@@ -28,6 +28,7 @@ from tianti.training.students import BagBody, LstmBody, Student, TransformerBody
 VOCABULARY, KEPT, LABELS, LONGEST = 300, 80, 7, 40
 WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(VOCABULARY - 2))]
 BODIES = {"transformer": TransformerBody, "bag": BagBody, "lstm": LstmBody}
+TOKENLESS = "\ufe0f"
 TEXTS = [" ".join(f"w{(7 * n + 3 * at) % 290}" for at in range(n % LONGEST + 1)) for n in range(200)]
 
 
@@ -41,6 +42,7 @@ def make_student(kind: str) -> Student:
 
 def make_package(folder: Path, engine: Engine, model: Path) -> ModelPackage:
     tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Replace(TOKENLESS, "")
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return write_package(
         folder,
@@ -118,7 +120,8 @@ def test_every_engine_explains_as_onnx_does(tmp_path: Path, engine: Engine, kind
     for each in ("onnx", engine):
         runtime = open_package(make_package(tmp_path / each, each, write_model(each, module, tmp_path)))
         score = scorer_of(runtime, ScoreHead(temperature=1.0))
-        found.append(np.array([word.weight for text in TEXTS[:50] for word in occlude(score, text, 1)]))
+        texts = [*TEXTS[:50], TOKENLESS, f"w1 {TOKENLESS} w2 {TOKENLESS}"]
+        found.append(np.array([word.weight for text in texts for word in occlude(score, text, 1)]))
     assert np.abs(found[0]).max() > 1e-3
     np.testing.assert_allclose(found[1], found[0], atol=1e-6)
 

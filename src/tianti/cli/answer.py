@@ -80,8 +80,18 @@ def predict_command(open_ladder: Callable[[], "Ladder"], as_json: bool, text: st
 
 
 def read_texts(text: str) -> Iterable[str]:
-    """The text itself, or the lines of standard input where it is `-`."""
-    return (line.rstrip("\r\n") for line in sys.stdin) if text == "-" else [text]
+    """The text itself, or the lines of standard input where it is `-`; a UsageError at the first that is not UTF-8."""
+    if text != "-":
+        return [text]
+    return (_decode(line, number) for number, line in enumerate(sys.stdin.buffer, start=1))
+
+
+def _decode(line: bytes, number: int) -> str:
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{line[error.start]:02x} at {error.start + 1}"
+        raise UsageError(f"standard input, line {number}: expected UTF-8, got {got}; convert it (`iconv`)") from error
 
 
 def _print_answer(answer: Prediction, as_json: bool) -> None:

@@ -79,7 +79,7 @@ def _print(explanation: "Explanation", lang: str) -> None:
     console.print(_coloured(explanation, bool(console.color_system) and not console.no_color), soft_wrap=True)
     _print_bars(console, explanation)
     for sentence in sentences(explanation, lang):
-        console.print(Text(_plain(sentence)))
+        console.print(Text(_plain(sentence)), soft_wrap=True)
 
 
 def _coloured(explanation: "Explanation", colours: bool) -> "Text":

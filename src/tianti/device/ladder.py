@@ -39,7 +39,7 @@ from tianti.spec import Prediction, Reason, Tier
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from tianti.explain import Explanation
+    from tianti.explain import Explanation, Here
 
 IN_FLIGHT = 8
 """Most texts of one `predict_many` that climb at a time; the next one's clock starts when there is room."""
@@ -206,8 +206,8 @@ class Ladder:
     def explain(self, text: str, prediction: Prediction | None = None) -> "Explanation":
         """Say which words decided, and why the answer comes from the tier that it comes from.
 
-        The words are weighed with the model on this machine, in about six times an answer's time. Nothing is sent but
-        what `predict` sends.
+        The words are weighed with the model on this machine, in five or six times an answer's time (LiteRT: up to ten).
+        Nothing is sent but what `predict` sends.
 
         Args:
             text: the text.
@@ -217,23 +217,16 @@ class Ladder:
             UsageError: as `predict`; or the answer is another ladder's, or of a release from before an update.
             RunError: as `predict`.
         """
-        from tianti.explain import Here, explain
+        from tianti.explain import explain
 
         node = self._node  # of before the answer: an update may come meanwhile
         answer = self.predict(text) if prediction is None else self._given(text, prediction)
-        ways = node.upstreams
-        return explain(
-            text,
-            answer,
-            Here(
-                release=node.release,
-                record=node.record,
-                tier=node.tier,
-                runtime=node.runtime,
-                leaving=node.leave(text) if ways else None,
-                asking_ms=ways[0].median_ms if ways else None,
-            ),
-        )
+        try:
+            return explain(text, answer, _here(node, text))
+        except UsageError:
+            if prediction is not None or self._node is node:
+                raise
+            return explain(text, answer, _here(self._node, text))  # it came just before the answer
 
     def _given(self, text: str, prediction: Prediction) -> Prediction:
         self._check_open()
@@ -375,6 +368,20 @@ class Ladder:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+
+def _here(node: Node, text: str) -> "Here":
+    from tianti.explain import Here
+
+    ways = node.upstreams
+    return Here(
+        release=node.release,
+        record=node.record,
+        tier=node.tier,
+        runtime=node.runtime,
+        leaving=node.leave(text) if ways else None,
+        asking_ms=ways[0].median_ms if ways else None,
+    )
 
 
 async def _climb(

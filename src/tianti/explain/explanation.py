@@ -24,7 +24,14 @@ from tianti.store import canonical_json, sha256_bytes
 
 SCHEMA = "tianti.explanation/1"
 _TELLING = 0.001
-_STAYED = {Reason.SCORE, Reason.TOP, Reason.NO_UPSTREAM, Reason.PRIVATE, Reason.BUDGET}  # of an answer from here
+_STAYED = {  # of an answer from here: nobody was asked
+    Reason.SCORE,
+    Reason.TOP,
+    Reason.NO_UPSTREAM,
+    Reason.PRIVATE,
+    Reason.BUDGET,
+    Reason.BREAKER_OPEN,
+}
 
 
 class Here(NamedTuple):
@@ -99,8 +106,8 @@ class Leaves(msgspec.Struct, frozen=True, kw_only=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why this answer, and why from this tier.
 
-    `words` are ascending and apart; none where the model here failed on the text (`own` is None then). `leaves` is None
-    where nobody could be asked.
+    `words` are ascending and apart; none where the model here failed on the text (`own` is None then) or on its parts.
+    `leaves` is None where nobody could be asked.
     """
 
     text: str
@@ -155,15 +162,14 @@ def _weigh(text: str, prediction: Prediction, here: Here) -> tuple[Own | None, t
     runtime, head = here.runtime, here.record.heads[here.tier]
     try:
         logits, tokens, unknown, truncated = runtime.run(text)
-        reading = read(head, logits, tokens, unknown)
-        if reading.index == UNUSABLE:
-            return None, ()
-        nearest = int(reading.probabilities.argmax())
-        label = runtime.labels.index(prediction.label) if prediction.label in runtime.labels else nearest
-        characters = reach(runtime, text) if truncated else len(text)
-        words = occlude(scorer_of(runtime, head), text[:characters], label)
     except RunError:
         return None, ()
+    reading = read(head, logits, tokens, unknown)
+    if reading.index == UNUSABLE:
+        return None, ()
+    nearest = int(reading.probabilities.argmax())
+    label = runtime.labels.index(prediction.label) if prediction.label in runtime.labels else nearest
+    characters = reach(runtime, text) if truncated else len(text)
     own = Own(
         tier=here.tier,
         package=runtime.package,
@@ -173,7 +179,10 @@ def _weigh(text: str, prediction: Prediction, here: Here) -> tuple[Own | None, t
         probability=float(reading.probabilities[label]),
         characters=characters,
     )
-    return own, tuple(words)
+    try:
+        return own, tuple(occlude(scorer_of(runtime, head), text[:characters], label))
+    except RunError:
+        return own, ()
 
 
 def _standard(prediction: Prediction, record: ReleaseRecord) -> Standard:

@@ -22,7 +22,7 @@ Scorer = Callable[[Sequence[str]], NDArray[np.float64]]
 """The probabilities [texts, labels] that a model gives to texts; 0 of a text that it cannot answer."""
 
 ROWS = 5
-"""What `occlude` may cost: so many runs of the whole text; a shorter one counts by its length."""
+"""What `occlude` may cost: so many runs of the whole text; a shorter one counts by its length, before any padding."""
 _ENDS = 3  # words that a call and the special tokens cost, for each text
 _TOGETHER = 256  # tokens of a call: more run no faster together
 _PADDING = 8  # tokens that cost as much as another call
@@ -34,9 +34,11 @@ def scorer_of(runtime: Runtime, head: ScoreHead) -> Scorer:
     def score(texts: Sequence[str]) -> NDArray[np.float64]:
         rows = [text.ids for text in runtime.encode_many(texts)]
         logits = np.zeros((len(rows), len(runtime.labels)), np.float32)
-        for call in _calls([len(row) for row in rows], _TOGETHER if runtime.batches else 1):
+        calls = _calls([len(row) for row in rows]) if runtime.batches else [[row] for row in range(len(rows))]
+        for call in calls:
             together = [rows[index] for index in call]
-            logits[call] = runtime.run_rows(together) if len(together) > 1 else runtime.run_ids(together[0])
+            alone = len(together) == 1  # as in service then
+            logits[call] = runtime.run_ids(together[0]) if alone else runtime.run_rows(together, aligned=False)
         return _probabilities(logits, head.temperature)
 
     return score
@@ -50,13 +52,13 @@ def _probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[n
     return powers / powers.sum(axis=1, keepdims=True) * usable
 
 
-def _calls(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Rows that share a call: together of so many tokens at most, and of lengths so like that padding costs less."""
+def _calls(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows that share a call: of lengths so like that padding costs less than another one."""
     calls: list[list[int]] = []
     longest = 0
     for row in np.argsort(lengths, kind="stable").tolist():
         length = lengths[row]
-        if calls and length * (len(calls[-1]) + 1) <= tokens and (length - longest) * len(calls[-1]) <= _PADDING:
+        if calls and length * (len(calls[-1]) + 1) <= _TOGETHER and (length - longest) * len(calls[-1]) <= _PADDING:
             calls[-1].append(row)
         else:
             calls.append([row])

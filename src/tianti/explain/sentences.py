@@ -5,6 +5,7 @@ Not here: colours and layout (`page`, `cli.explain`). Invariant: no sentence say
 
 from tianti.certificate import NEVER
 from tianti.explain.explanation import Explanation
+from tianti.explain.words import cut
 from tianti.spec import Reason, Tier, percent
 
 LANGUAGES = ("en", "zh")
@@ -43,7 +44,8 @@ _EN = {
     "found": "Found in it: {found}; placeholders in what leaves: {replaced}.",
     "held": "What keeps it here: {held}.",
     "no_words": "There is no word in it to weigh.",
-    "own_unread": "The model here could not read the text, so no words are weighed.",
+    "unweighed": "The model here failed when it was asked about parts of the text, so no words are weighed.",
+    "own_unread": "The model here failed when it was asked about the text, so no words are weighed.",
     "whose": "The words are weighed with the model of {tier}, which itself says {own} ({score:.3f}).",
     "nearest": "The model of {tier} lacks the label {label}: its nearest is explained, {explained} ({chance:.3f}).",
     "cut": "That model reads the first {characters:,} of {all:,} characters; what follows had no part in it.",
@@ -85,7 +87,8 @@ _ZH = {
     "found": "其中发现：{found}；离开时换成占位符的有 {replaced} 处。",
     "held": "使它留在本机的：{held}。",
     "no_words": "其中没有可以衡量的词。",
-    "own_unread": "本机的模型未能读取这段文本，因此没有衡量各词。",
+    "unweighed": "本机的模型在这段文本的各部分上失败了，因此没有衡量各词。",
+    "own_unread": "解释时，本机的模型在这段文本上失败了，因此没有衡量各词。",
     "whose": "各词由{tier}的模型衡量，它自己的答案是 {own}（{score:.3f}）。",
     "nearest": "{tier}的模型没有 {label} 这个标签：各词按其最接近的标签 {explained}（{chance:.3f}）衡量。",
     "cut": "该模型只读前 {characters:,} 个字符（共 {all:,} 个），其后的内容没有参与。",
@@ -113,14 +116,15 @@ def _way(explanation: Explanation, words: dict[str, str]) -> list[str]:
     decision = answer.decision
     seen = [(said.tier, said.score) for said in decision.seen] or [(answer.tier, answer.score)]
     kept = decision.reason is Reason.SCORE
-    unread = seen[0][0] if explanation.own is None else None
+    unread = explanation.own is None and bool(decision.seen)  # where it failed again; it failed before with score 0
     said = []
     for number, (tier, score) in enumerate(seen, start=1):
         if tier is Tier.CLOUD:
             continue
         last, threshold = kept and number == len(seen), standard.thresholds.get(tier, NEVER)
         covered = number == 1 or decision.certified or not last  # else it may be of a release with other thresholds
-        form = "unread" if tier is unread else _compared(score, threshold, last, standard.point is not None and covered)
+        compared = _compared(score, threshold, last, standard.point is not None and covered)
+        form = "unread" if unread and number == 1 and score == 0.0 else compared
         point = percent(standard.point or 0.0)
         said.append(words[form].format(tier=words[tier], score=score, threshold=threshold, point=point))
     return said if kept else [*said, words[decision.reason].format(tier=words[answer.tier])]
@@ -181,4 +185,6 @@ def _whose(explanation: Explanation, words: dict[str, str]) -> list[str]:
         )
     if own.characters < len(explanation.text):
         said.append(words["cut"].format(characters=own.characters, all=len(explanation.text)))
-    return said if explanation.words else [*said, words["no_words"]]
+    if explanation.words:
+        return said
+    return [*said, words["unweighed" if cut(explanation.text[: own.characters]) else "no_words"]]

@@ -15,14 +15,18 @@ _UNPARTED = (
     r"\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Japanese
     r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
-_JOINED = r"\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b6-\u17d3\u3099\u309a"
+_JOINED = (
+    r"\u0300-\u036f\ufe00-\ufe0f\U000e0100-\U000e01ef"  # combining marks, variation selectors
+    r"\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b6-\u17d3\u3099\u309a"
+)
 _MARKS = (
     r"\s!?,.;:'\"`()\[\]{}<>/\\|~*_\-"
     r"\u2010-\u203a\u3000-\u3004\u3008-\u303f\u30fb\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65·"
+    r"¡¿«»،؛؟।॥።፡"
 )
 _LETTER = rf"[^{_MARKS}{_UNPARTED}]"
 _CHARACTER = rf"[{_UNPARTED}][{_JOINED}]*"
-_WORD = re.compile(rf"(?:{_CHARACTER}){{1,2}}|{_LETTER}+(?:['’.\-]{_LETTER}+)*|[!?！？]+")
+_WORD = re.compile(rf"(?:{_CHARACTER}){{1,2}}|{_LETTER}+(?:['’.\-]{_LETTER}+)*|[!?！？؟]+")
 _FIRST = re.compile(_LETTER)
 
 

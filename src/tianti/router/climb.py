@@ -151,7 +151,7 @@ def climb(
         if isinstance(result, Prediction):
             return _passed_on(result, here, terms, tried, own_s, now_s - started_s, replaced)
         if isinstance(result, BusyError):  # not asked again: that would be a queue
-            refused = refused or way.refusal(until_s - now_s) or Reason.BUSY
+            refused = Reason.BUSY if outcome.left else refused or way.refusal(until_s - now_s) or Reason.BUSY
             continue
         tried = (*tried, way.name)
         failed = Reason.DEADLINE if isinstance(result, DeadlineError) else Reason.UPSTREAM_DOWN

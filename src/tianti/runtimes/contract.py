@@ -61,6 +61,10 @@ class Runtime(Protocol):
         """
         ...
 
-    def run_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """The logits [rows, labels] of several texts' ids in one call of the engine; errors as of `run`."""
+    def run_rows(self, rows: Sequence[Sequence[int]], aligned: bool = True) -> NDArray[np.float32]:
+        """The logits [rows, labels] of several texts' ids in one call of the engine; errors as of `run`.
+
+        Not `aligned`: padded to the longest and no further, where `length_step` is above 1. Sooner done, but the logits
+        are then a little off those that each text gets alone.
+        """
         ...

@@ -60,7 +60,10 @@ class EngineRuntime(ABC):
 
     def run_ids(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Run one text's ids (see `Runtime.run_ids`)."""
-        logits = self._run(np.array([ids], dtype=np.int64)) if self.length_step == 1 else self.run_rows([ids])
+        if self.length_step > 1:
+            logits = self.run_rows([ids])
+        else:
+            logits = self._run(np.array([ids or [self._padding]], dtype=np.int64))
         only: NDArray[np.float32] = logits[0]
         return only
 
@@ -78,18 +81,17 @@ class EngineRuntime(ABC):
             raise UsageError(f"input_ids: expected ids from 0 to {self._vocabulary - 1}; use the model's own tokenizer")
         return Encoded(ids, ids.count(self._unknown), False)
 
-    def run_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def run_rows(self, rows: Sequence[Sequence[int]], aligned: bool = True) -> NDArray[np.float32]:
         """Run several texts' ids in one call (see `Runtime.run_rows`)."""
-        step = self.length_step
-        length = min(-(-max(map(len, rows)) // step) * step, self.max_length)
+        step = self.length_step if aligned else 1
+        longest = max(max(map(len, rows)), 1)  # engines fail on texts without a token, or not: they are padding
+        length = min(-(-longest // step) * step, self.max_length)
         padded = np.full((len(rows), length), self._padding, np.int64)
         for index, row in enumerate(rows):
             padded[index, : len(row)] = row
         return self._run(padded)
 
     def _run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        if not ids.size:  # engines fail on texts without a token, or not: they are padding then
-            ids = np.full((len(ids), 1), self._padding, np.int64)
         try:
             logits = self._infer(ids)
         except self.failures as error:
