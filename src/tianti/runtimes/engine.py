@@ -63,7 +63,7 @@ class EngineRuntime(ABC):
         if self.length_step > 1:
             logits = self.run_rows([ids])
         else:
-            logits = self._run(np.array([ids or [self._padding]], dtype=np.int64))
+            logits = self._run(np.array([ids if len(ids) else [self._padding]], dtype=np.int64))
         only: NDArray[np.float32] = logits[0]
         return only
 
