@@ -130,6 +130,38 @@ def test_who_asks_for_a_redacted_text_shares_its_answer(guarded: Release) -> Non
     run(scene())
 
 
+def test_what_found_no_room_above_is_not_counted_as_replaced(guarded: Release, tmp_path: Path) -> None:
+    egress = Egress(tmp_path / "egress.jsonl")
+
+    async def scene() -> None:
+        entry = Entry(guarded, egress=egress)
+        answers = await asyncio.gather(*(entry.ask(f"{TEXT} {PHONE[:-2]}{number}") for number in range(10, 99)))
+        left = len(entry.remote.requests)
+        assert 0 < left < len(answers)
+        assert counted(entry)["redacted", "phone"] == left == sum(answer.decision.redactions for answer in answers)
+
+    run(scene())
+    egress.close()
+    assert all(line.left for line in read(tmp_path / "egress.jsonl"))
+
+
+def test_audits_are_counted_as_the_egress_log_has_them(guarded: Release, tmp_path: Path) -> None:
+    egress = Egress(tmp_path / "egress.jsonl")
+
+    async def scene() -> None:
+        entry = Entry(guarded, egress=egress, audits=1.0)
+        for text in (LOCAL, f"{LOCAL * 5} {PHONE}", f"{LOCAL * 5} {CARD}"):
+            assert (await entry.ask(text)).tier is Tier.DEVICE
+        await asyncio.sleep(1.0)
+        assert counted(entry) == {("redacted", "phone"): 1, ("held", "id_card"): 1}
+        await entry.desk.aclose()
+
+    run(scene())
+    egress.close()
+    lines = sorted((line.left, line.replaced) for line in read(tmp_path / "egress.jsonl"))
+    assert lines == [(False, 0), (True, 0), (True, 1)]
+
+
 def test_a_text_that_may_not_leave_is_neither_kept_nor_shared(guarded: Release) -> None:
     async def scene() -> None:
         entry = Entry(guarded)

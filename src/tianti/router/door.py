@@ -60,6 +60,8 @@ class Door:
         self.redactor = redactor
         self._egress = egress
         self._said = False
+        self.count: Callable[[Leaving, bool], object] = lambda _leaving, _left: None
+        """Is told what became of each text that left, or was held, and whether it left."""
 
     @property
     def certifies(self) -> bool:
@@ -144,9 +146,12 @@ class Door:
             self.log(departure, to)
 
     def log(self, departure: Departure, to: Sequence[str]) -> None:
-        """Say in the egress log to whom a text went that entered here, or what held it."""
+        """Count a text that entered here and went to somebody, or was held, and say so in the egress log."""
         leaving = departure.leaving
-        if self._egress is not None and leaving is not None and (to or leaving.held):
+        if leaving is None or not (to or leaving.held):
+            return
+        self.count(leaving, bool(to))
+        if self._egress is not None:
             purpose: Purpose = "audit" if departure.request.audit else "answer"
             self._egress.write(leaving, tuple(dict.fromkeys(to)), self._release, self._tier, purpose)
 
