@@ -282,6 +282,21 @@ def test_audits_leave_by_the_same_door(plain: Release, tmp_path: Path) -> None:
     assert PHONE in sent[0]
 
 
+def test_an_audit_that_is_dropped_has_its_line_before_the_log_is_closed(plain: Release, tmp_path: Path) -> None:
+    async def live() -> list[dict[str, Any]]:
+        path = tmp_path / "egress.jsonl"
+        scene = Scene(with_policy(plain, policy()), path, audits=1.0)
+        auditor = Auditor(scene.node)
+        await auditor.begin("lamp lamp lamp", await scene.predict("lamp lamp lamp"))
+        await asyncio.sleep(0.01)
+        assert scene.sent == ["lamp lamp lamp"]
+        await auditor.aclose()
+        return egressed(scene, path)
+
+    (line,) = run(live())
+    assert (line["purpose"], line["left"], line["to"]) == ("audit", True, ["edge"])
+
+
 def test_other_detectors_than_the_certificates_redact_and_certify_nothing(
     plain: Release, caplog: pytest.LogCaptureFixture
 ) -> None:
