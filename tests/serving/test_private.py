@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 import pytest
 
+from tests.e2e.recorder import recorded
 from tests.node_process import NodeProcess
 from tests.router.virtual import run
 from tests.serving.entry import LOCAL, TEXT, Entry
@@ -303,6 +304,22 @@ def ask_grpc(channel: grpc.Channel, text: str) -> Any:
     at = [output.name for output in found.outputs].index("decision")
     (decision,) = found.outputs[at].contents.bytes_contents
     return json.loads(decision)
+
+
+def test_a_requests_id_goes_upward_unless_it_holds_what_may_not_leave(guarded: Release) -> None:
+    with (
+        local_node(Tier.CLOUD, guarded.folder) as cloud,
+        recorded(cloud) as above,
+        local_node(Tier.EDGE, guarded.folder, [above.url]) as edge,
+        httpx2.Client(trust_env=False, base_url=edge, timeout=30.0) as client,
+    ):
+        for request_id in ("order-17", f"user-{PHONE}"):
+            body = {"text": f"{TEXT} {request_id}", "deadline_ms": 20_000}
+            reply = client.post("/v1/predict", json=body, headers={"x-request-id": request_id})
+            assert reply.json()["predictions"][0]["tier"] == "cloud"
+            assert reply.headers["x-request-id"] == request_id
+        assert b"x-request-id: order-17" in above.wire.lower()
+        assert PHONE.encode() not in above.wire
 
 
 def test_a_node_without_the_detector_that_its_release_names_does_not_start(tmp_path: Path) -> None:
