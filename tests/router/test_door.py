@@ -19,6 +19,7 @@ from tianti.router import Auditor, Egress, Node, Policy, Upstream, beside, follo
 from tianti.router.door import Door
 from tianti.spec import Prediction, Reason, Tier
 from tianti.spec.privacy import Handling, PrivacyPolicy
+from tianti.telemetry.context import REQUEST_ID, TRACE, outgoing_headers
 
 PHONE, KEY = "13800138000", "sk-abcdefghijklmnopqrstuvwx1234567890ABCDEFGHIJ"
 UNSURE = f"lantern {PHONE}"
@@ -280,6 +281,56 @@ def test_audits_leave_by_the_same_door(plain: Release, tmp_path: Path) -> None:
     assert [(line["purpose"], line["left"], line["held"]) for line in lines] == [("audit", False, ["phone"])]
     sent, _, _ = audit(plain, tmp_path / "control")
     assert PHONE in sent[0]
+
+
+class Traced:
+    """A trace whose state the caller chose."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def headers(self) -> dict[str, str]:
+        return {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": self._state}
+
+
+@pytest.mark.parametrize(
+    ("text", "request_id", "state", "passed_by", "kept_back"),
+    [
+        ("lantern", "r-1", "vendor=1", None, set()),
+        ("lantern", f"u-{PHONE}", "vendor=1", None, {"x-request-id"}),
+        ("lantern", "r-1", f"user={PHONE}", None, {"tracestate"}),
+        ("lantern", "r-1", f"v={'1' * 5000}", None, {"tracestate"}),
+        (f"lantern {'word ' * 1000}", f"u-{PHONE}", "vendor=1", None, {"x-request-id"}),
+        ("lantern", f"u-{PHONE}", f"user={PHONE}", Tier.DEVICE, set()),
+    ],
+    ids=["clean", "id", "state", "long state", "beside the loop", "from below"],
+)
+def test_what_goes_along_is_searched_as_the_text_is(
+    plain: Release, text: str, request_id: str, state: str, passed_by: Tier | None, kept_back: set[str]
+) -> None:
+    async def live() -> dict[str, str]:
+        door = Scene(with_policy(plain, policy())).node.door
+        REQUEST_ID.set(request_id)
+        TRACE.set(Traced(state))  # type: ignore[arg-type]
+        assert await beside(door, text, lambda: door.depart(text, 0.01, passed_by=passed_by))
+        return outgoing_headers()
+
+    assert {"x-request-id", "traceparent", "tracestate"} - run(live()).keys() == kept_back
+
+
+def test_an_audit_that_is_dropped_has_its_line_before_the_log_is_closed(plain: Release, tmp_path: Path) -> None:
+    async def live() -> list[dict[str, Any]]:
+        path = tmp_path / "egress.jsonl"
+        scene = Scene(with_policy(plain, policy()), path, audits=1.0)
+        auditor = Auditor(scene.node)
+        await auditor.begin("lamp lamp lamp", await scene.predict("lamp lamp lamp"))
+        await asyncio.sleep(0.01)
+        assert scene.sent == ["lamp lamp lamp"]
+        await auditor.aclose()
+        return egressed(scene, path)
+
+    (line,) = run(live())
+    assert (line["purpose"], line["left"], line["to"]) == ("audit", True, ["edge"])
 
 
 def test_other_detectors_than_the_certificates_redact_and_certify_nothing(

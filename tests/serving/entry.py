@@ -28,11 +28,12 @@ class Entry:
         *,
         tier: Tier = Tier.DEVICE,
         egress: Egress | None = None,
+        audits: float = 0.0,
         **faults: Any,
     ) -> None:
         self.remote = FakeRemote(**{"delay_s": 0.05, **faults})
         self.upstream = Upstream(self.remote, now_s, lambda: 0.5)
-        self.node = Node(release, tier, [self.upstream], now_s, Policy(audits=0.0), egress)
+        self.node = Node(release, tier, [self.upstream], now_s, Policy(audits=audits), egress)
         self.engine = Engine(now_s)
         self.desk = Desk(Lane(self.node, COSTS), self.engine, journal, cache)
 

@@ -86,7 +86,7 @@ def failing(error: Exception) -> Stub:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_every_error_has_its_status(error: Exception, code: str, told: str) -> None:
+def test_every_error_has_its_status(error: Exception, code: str, told: str, caplog: pytest.LogCaptureFixture) -> None:
     with (
         grpc_node(failing(error)) as port,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -97,6 +97,7 @@ def test_every_error_has_its_status(error: Exception, code: str, told: str) -> N
     trailing = dict(raised.value.trailing_metadata())
     retry = {"retry-after": f"{error.retry_after_s:.3f}"} if isinstance(error, OverloadError) else {}
     assert trailing == retry
+    assert ("ZeroDivisionError" in caplog.text, "secret" in caplog.text) == (told.startswith("internal"), False)
 
 
 def test_bytes_that_are_no_message_are_the_callers_fault(release: Release) -> None:

@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 import pytest
 
+from tests.e2e.recorder import recorded
 from tests.node_process import NodeProcess
 from tests.router.virtual import run
 from tests.serving.entry import LOCAL, TEXT, Entry
@@ -128,6 +129,38 @@ def test_who_asks_for_a_redacted_text_shares_its_answer(guarded: Release) -> Non
         assert counted(entry) == {("redacted", "phone"): 4}  # what left, not what was answered
 
     run(scene())
+
+
+def test_what_found_no_room_above_is_not_counted_as_replaced(guarded: Release, tmp_path: Path) -> None:
+    egress = Egress(tmp_path / "egress.jsonl")
+
+    async def scene() -> None:
+        entry = Entry(guarded, egress=egress)
+        answers = await asyncio.gather(*(entry.ask(f"{TEXT} {PHONE[:-2]}{number}") for number in range(10, 99)))
+        left = len(entry.remote.requests)
+        assert 0 < left < len(answers)
+        assert counted(entry)["redacted", "phone"] == left == sum(answer.decision.redactions for answer in answers)
+
+    run(scene())
+    egress.close()
+    assert all(line.left for line in read(tmp_path / "egress.jsonl"))
+
+
+def test_audits_are_counted_as_the_egress_log_has_them(guarded: Release, tmp_path: Path) -> None:
+    egress = Egress(tmp_path / "egress.jsonl")
+
+    async def scene() -> None:
+        entry = Entry(guarded, egress=egress, audits=1.0)
+        for text in (LOCAL, f"{LOCAL * 5} {PHONE}", f"{LOCAL * 5} {CARD}"):
+            assert (await entry.ask(text)).tier is Tier.DEVICE
+        await asyncio.sleep(1.0)
+        assert counted(entry) == {("redacted", "phone"): 1, ("held", "id_card"): 1}
+        await entry.desk.aclose()
+
+    run(scene())
+    egress.close()
+    lines = sorted((line.left, line.replaced) for line in read(tmp_path / "egress.jsonl"))
+    assert lines == [(False, 0), (True, 0), (True, 1)]
 
 
 def test_a_text_that_may_not_leave_is_neither_kept_nor_shared(guarded: Release) -> None:
@@ -271,6 +304,22 @@ def ask_grpc(channel: grpc.Channel, text: str) -> Any:
     at = [output.name for output in found.outputs].index("decision")
     (decision,) = found.outputs[at].contents.bytes_contents
     return json.loads(decision)
+
+
+def test_a_requests_id_goes_upward_unless_it_holds_what_may_not_leave(guarded: Release) -> None:
+    with (
+        local_node(Tier.CLOUD, guarded.folder) as cloud,
+        recorded(cloud) as above,
+        local_node(Tier.EDGE, guarded.folder, [above.url]) as edge,
+        httpx2.Client(trust_env=False, base_url=edge, timeout=30.0) as client,
+    ):
+        for request_id in ("order-17", f"user-{PHONE}"):
+            body = {"text": f"{TEXT} {request_id}", "deadline_ms": 20_000}
+            reply = client.post("/v1/predict", json=body, headers={"x-request-id": request_id})
+            assert reply.json()["predictions"][0]["tier"] == "cloud"
+            assert reply.headers["x-request-id"] == request_id
+        assert b"x-request-id: order-17" in above.wire.lower()
+        assert PHONE.encode() not in above.wire
 
 
 def test_a_node_without_the_detector_that_its_release_names_does_not_start(tmp_path: Path) -> None:

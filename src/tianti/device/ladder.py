@@ -35,6 +35,7 @@ from tianti.router import (
 )
 from tianti.runtimes.trust import Trust
 from tianti.spec import Prediction, Reason, Tier
+from tianti.telemetry.context import KEPT_BACK
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -392,6 +393,7 @@ async def _climb(
     node: Node,
     auditor: Auditor | None,
 ) -> Prediction:
+    KEPT_BACK.set(departure.kept_back)
     prediction = await follow(steps, ask, departure.request, node.upstreams, node.clock)
     if auditor is not None:
         await auditor.begin(text, prediction)

@@ -58,9 +58,12 @@ class Auditor:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """Drop what is under way."""
-        for task in self._tasks:
+        """Drop what is under way; the egress log has it then."""
+        import asyncio
+
+        for task in (tasks := list(self._tasks)):
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _compare(self, text: str, prediction: Prediction, point: float) -> None:
         node = self.node

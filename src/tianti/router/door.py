@@ -16,6 +16,7 @@ from tianti.privacy import LONGEST, NOT_SEARCHED, RULES, Leaving
 from tianti.router.climb import Ask, Outcome, Way
 from tianti.router.egress import Egress, Purpose
 from tianti.spec import Prediction, Priority, Request, Tier
+from tianti.telemetry.context import KEPT_BACK, outgoing_headers
 
 if TYPE_CHECKING:
     from tianti.privacy import Redactor
@@ -25,10 +26,14 @@ _log = logging.getLogger("tianti")
 
 
 class Departure(NamedTuple):
-    """A text at the door: what is sent of it, if anything is, and what was found in it; None: it came from below."""
+    """A text at the door: what is sent of it, if anything is, and what was found in it; None: it came from below.
+
+    `kept_back`: headers that do not go along (`telemetry.context`).
+    """
 
     request: Request
     leaving: Leaving | None
+    kept_back: frozenset[str] = frozenset()
 
     @property
     def held(self) -> bool:
@@ -44,10 +49,14 @@ class Departure(NamedTuple):
 async def beside(door: "Door", text: str, depart: Callable[[], Departure | None]) -> Departure | None:
     """What `depart` says of this text at the door, for an event loop, which goes on while a search takes its time."""
     if door.redactor is None or (len(text) <= _LONG and not door.redactor.has_own):
-        return depart()
-    import asyncio
+        departure = depart()
+    else:
+        import asyncio
 
-    return await asyncio.to_thread(depart)
+        departure = await asyncio.to_thread(depart)
+    if departure is not None:
+        KEPT_BACK.set(departure.kept_back)
+    return departure
 
 
 class Door:
@@ -60,6 +69,8 @@ class Door:
         self.redactor = redactor
         self._egress = egress
         self._said = False
+        self.count: Callable[[Leaving, bool], object] = lambda _leaving, _left: None
+        """Is told what became of each text that left, or was held, and whether it left."""
 
     @property
     def certifies(self) -> bool:
@@ -116,7 +127,15 @@ class Door:
             priority=priority,
             private=private,
         )
-        return Departure(request, leaving)
+        return Departure(request, leaving, frozenset() if leaving is None else self._keep_back())
+
+    def _keep_back(self) -> frozenset[str]:
+        """The headers that would go along with what may not leave in them: whoever asks may choose a request's id."""
+        if self.redactor is None:
+            return frozenset()
+        headers = outgoing_headers().items()
+        found = {name: self.leave(value) if len(value) <= _LONG else NOT_SEARCHED for name, value in headers}
+        return frozenset(name for name, leaving in found.items() if leaving.held or leaving.replaced)
 
     def places(self, leaving: Leaving) -> dict[str, int]:
         """How many places of each type were replaced."""
@@ -144,9 +163,12 @@ class Door:
             self.log(departure, to)
 
     def log(self, departure: Departure, to: Sequence[str]) -> None:
-        """Say in the egress log to whom a text went that entered here, or what held it."""
+        """Count a text that entered here and went to somebody, or was held, and say so in the egress log."""
         leaving = departure.leaving
-        if self._egress is not None and leaving is not None and (to or leaving.held):
+        if leaving is None or not (to or leaving.held):
+            return
+        self.count(leaving, bool(to))
+        if self._egress is not None:
             purpose: Purpose = "audit" if departure.request.audit else "answer"
             self._egress.write(leaving, tuple(dict.fromkeys(to)), self._release, self._tier, purpose)
 

@@ -9,7 +9,6 @@ given up, and what it had under way with it.
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -33,6 +32,7 @@ from tianti.serving.http import Call, Part, Reply, Route, Routes
 from tianti.serving.http import Headers as ReplyHeaders
 from tianti.spec import Tier
 from tianti.telemetry.context import take_request_id
+from tianti.telemetry.logs import log_bug
 from tianti.telemetry.tally import Tally
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _WATCH_S = 0.02  # how often requests are looked for that have become old enough to watch their callers
 _PIECE_BYTES = 1 << 16  # a caller has the limit of a connection for each, however slow its line
 _NOT_MODIFIED = 304
-_log = logging.getLogger("tianti")
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownModelError, 404),
     (UsageError, 400),
@@ -250,9 +249,7 @@ def _as_reply(error: Exception, body: bytes | None) -> Reply:
     else:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if not isinstance(error, TiantiError):
-        hidden = TiantiError("what it said is left out, since it may quote a text")
-        name = type(error).__name__
-        _log.error("a request failed by %s, a bug", name, exc_info=(type(error), hidden, error.__traceback__))
+        log_bug("a request", error)
         return Reply(encode_error("internal error; see the node's log"), 500)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if isinstance(error, OverloadError):  # RFC 9110, 10.2.3: whole seconds

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tianti.errors import RunError
+from tianti.privacy import Leaving
 from tianti.protocols.infer import InferRequest
 from tianti.router import Answer, Auditor, Departure, Journal, Terms, beside, follow
 from tianti.serving.answers import Answers, Kept, give_again, is_exact
@@ -54,6 +55,7 @@ class Desk:
         self._engine = engine
         self._lane = lane
         self._auditor = Auditor(lane.node)
+        lane.node.door.count = self._count
         self._journal = journal
         answers = Answers(self.node.tier, cache, self.node.clock) if cache else None
         self._sharing = None if answers is None else Sharing(answers, self.tally, self._run, self._go_on)
@@ -163,9 +165,6 @@ class Desk:
     async def _climb(self, asking: _Asking, text: str | None, here: Answer | RunError) -> Prediction:
         node = self.node
         departure = None if text is None else await self._depart(asking, text)
-        leaving = None if departure is None else departure.leaving
-        if leaving is not None:
-            self.tally.held(leaving.held)
         steps = node.climb(here, asking.terms, asking.started_s, departure, enters=asking.enters)
         try:
             ask = next(steps)
@@ -173,8 +172,6 @@ class Desk:
             prediction: Prediction = done.value
             return prediction
         assert departure is not None  # who is asked is asked with it
-        if leaving is not None:
-            self.tally.redacted(node.door.places(leaving))
         return await follow(steps, ask, departure.request, node.upstreams, node.clock)
 
     async def _depart(self, asking: _Asking, text: str) -> Departure | None:
@@ -190,6 +187,12 @@ class Desk:
             private=asked.private,
         )
         return await beside(self.node.door, text, depart)
+
+    def _count(self, leaving: Leaving, left: bool) -> None:
+        if left:
+            self.tally.redacted(self.node.door.places(leaving))
+        else:
+            self.tally.held(leaving.held)
 
     async def aclose(self) -> None:
         """End the audits that are under way, and keep no answers."""

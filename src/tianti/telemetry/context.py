@@ -40,6 +40,9 @@ TRACE: ContextVar[Trace | None] = ContextVar("tianti_trace", default=None)
 """None: no trace is kept."""
 REQUEST_ID: ContextVar[str | None] = ContextVar("tianti_request_id", default=None)
 
+KEPT_BACK: ContextVar[frozenset[str]] = ContextVar("tianti_kept_back", default=frozenset())
+"""Headers that do not go along, since what may not leave is in them."""
+
 
 def take_request_id(sent: bytes | None) -> str:
     """The id that came as `x-request-id` if it is sane, else a new one; from now on the context's."""
@@ -52,4 +55,6 @@ def outgoing_headers() -> dict[str, str]:
     """What goes along with a request to a higher node."""
     request_id, trace = REQUEST_ID.get(), TRACE.get()
     headers = {} if request_id is None else {"x-request-id": request_id}
-    return headers if trace is None else {**headers, **trace.headers()}
+    if trace is not None:
+        headers |= trace.headers()
+    return {name: value for name, value in headers.items() if name not in KEPT_BACK.get()}

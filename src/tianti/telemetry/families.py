@@ -32,7 +32,7 @@ COUNTERS = (
     Family("tianti_degraded", "Answers given because a higher tier was out of reach.", (*_RELEASE, "reason")),
     Family("tianti_uncertified", "Answers that no certificate covers.", _RELEASE),
     Family("tianti_private", "Answers given here because the text may not leave.", _RELEASE),
-    Family("tianti_held", "Texts that may not leave, by each type of what they hold.", (*_RELEASE, "type")),
+    Family("tianti_held", "Texts that may not leave, by each type of what keeps them.", (*_RELEASE, "type")),
     Family("tianti_redacted", "Places that were replaced in texts before they left, by type.", (*_RELEASE, "type")),
     Family("tianti_shed", "Requests refused for want of time or share.", (*_RELEASE, "priority", "reason")),
     Family("tianti_abandoned", "Texts that were not run, since nobody waits any more.", _RELEASE),

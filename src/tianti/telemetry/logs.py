@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from tianti.errors import TiantiError
 from tianti.telemetry.context import REQUEST_ID
 
 FIELDS = ("model", "release", "tier", "dialect", "status", "worker")
@@ -43,6 +44,13 @@ class JsonLines(logging.Formatter):
             line["error"] = record.exc_info[0].__name__
             line["stack"] = [f"{'/'.join(Path(each.filename).parts[-2:])}:{each.lineno} {each.name}" for each in frames]
         return msgspec.json.encode(line).decode()
+
+
+def log_bug(what: str, error: BaseException) -> None:
+    """Say that this failed by a bug, and where; what the error itself says is left out, whatever formats the record."""
+    hidden = TiantiError("what it said is left out, since it may quote a text")
+    name = type(error).__name__
+    _log.error("%s failed by %s, a bug", what, name, exc_info=(type(error), hidden, error.__traceback__))
 
 
 def log_as_json() -> None:

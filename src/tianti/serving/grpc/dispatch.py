@@ -6,7 +6,6 @@ Not here: ports and certificates (`server`), the services' methods (`oip`, `tfs`
 Invariant: every error is a status, and one that is not ours tells nothing of itself.
 """
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn, TypeAlias
 
@@ -25,10 +24,10 @@ from tianti.errors import (
 from tianti.serving.access import Access, Caller, Scope
 from tianti.serving.grpc.call import Call, Message, Method, UnimplementedError
 from tianti.serving.models import Models
+from tianti.telemetry.logs import log_bug
 
 Context: TypeAlias = Any  # grpc has no types
 
-_LOG = logging.getLogger(__name__)
 _HEALTH = "/grpc.health.v1.Health/Check"
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"  # HealthCheckResponse(status=...)
 _SHOWN = 1000  # characters of an error: it travels in a header, and callers refuse long ones
@@ -128,5 +127,5 @@ def _tell(error: Exception) -> tuple[grpc.StatusCode, str]:
     for kind, code in _STATUSES:
         if isinstance(error, kind):
             return code, str(error)[:_SHOWN]
-    _LOG.error("a bug in a gRPC call", exc_info=error)
+    log_bug("a gRPC call", error)
     return grpc.StatusCode.INTERNAL, "internal error; see the node's log"
