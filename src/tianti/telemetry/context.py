@@ -51,10 +51,14 @@ def take_request_id(sent: bytes | None) -> str:
     return request_id
 
 
-def outgoing_headers() -> dict[str, str]:
-    """What goes along with a request to a higher node."""
+def headers_to_pass_on() -> dict[str, str]:
+    """What goes along with a request to a higher node, where nothing is kept back."""
     request_id, trace = REQUEST_ID.get(), TRACE.get()
     headers = {} if request_id is None else {"x-request-id": request_id}
-    if trace is not None:
-        headers |= trace.headers()
-    return {name: value for name, value in headers.items() if name not in KEPT_BACK.get()}
+    return headers if trace is None else {**headers, **trace.headers()}
+
+
+def outgoing_headers() -> dict[str, str]:
+    """What goes along with the request that this context is about."""
+    kept_back = KEPT_BACK.get()
+    return {name: value for name, value in headers_to_pass_on().items() if name not in kept_back}
