@@ -193,9 +193,27 @@ def test_a_private_key_without_its_last_line_goes_to_the_end(text: str) -> None:
     assert found(f"我的{text}") == [("private_key", text)]
 
 
+@pytest.mark.parametrize("after", ["，我的电话", '" 开头的文件打不开', "不认识", " is what it begins with, ", ": "])
+def test_the_first_line_of_a_private_key_may_be_spoken_of(after: str) -> None:
+    assert found(f"{PEM}{after}13812345678") == [("phone", "13812345678")]
+    assert found(f"{PEM}{after}{HEX}") == [("private_key", f"{PEM}{after}{HEX}")]
+
+
 def test_a_private_key_ends_with_its_last_line() -> None:
     key = f"{PEM}\nab\n{PEM.replace('BEGIN', 'END')}"
     assert found(f"{key} and {key}.") == [("private_key", key)] * 2
+
+
+@pytest.mark.parametrize(
+    "place", ["qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", "open.feishu.cn/open-apis/bot/v2/hook/"]
+)
+def test_whoever_has_a_webhooks_url_may_write_to_it(place: str) -> None:
+    key = "7f9c2ba4-e88f-427d-9160-45507605853e"
+    assert found(f"https://{place}{key}") == [("token", key)]
+
+
+def test_a_word_with_a_tokens_beginning() -> None:
+    assert found("xoxo-love-you-2") == []
 
 
 @pytest.mark.parametrize("before", ["", "token_", "a-b-", "令牌"])

@@ -57,7 +57,9 @@ _AMERICAN = re.compile(
     re.IGNORECASE,
 )
 _AS_PHONES_ARE = re.compile(r"\(|(?:1[.-])?[0-9]{3}([.-])[0-9]{3}\1[0-9]{4}")
-_NATIONAL = re.compile(rf"{_EDGE}{_NOT_AMID}(?:\([0-9]{{1,5}}\)|[0-9])(?:[ ./-]{{0,2}}[0-9]){{3,16}}{WHOLE}(?!-[0-9])")
+_NATIONAL = re.compile(
+    rf"{_EDGE}{_NOT_AMID}(?:\([0-9]{{1,5}}\)|[0-9])(?:[ ./-]{{0,2}}[0-9]){{3,16}}{WHOLE}(?!-[0-9A-Za-z])"
+)
 _LABELLED = re.compile(
     r"(?:(?<![a-z])(?:tel|telephone|phone|mobile|cell|fax|whatsapp|call(?:ed|ing)?(?: [a-z]{2,8}){0,2})"
     r"|手机|手機|联系方式|(?P<sure>电话|電話|传真|座机|致电))(?: ?(?:number|no\.?|号码?))?"
