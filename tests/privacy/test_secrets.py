@@ -22,6 +22,10 @@ NAMES = {
             "Access Key ID: {}",
             "秘钥：{}",
             "秘鑰是{}",
+            "encryption key: {}",
+            "signing_key={}",
+            "apikey {}",
+            "my access key {}",
         ),
         *("appkey: {}", "app_key={}", "App Secret: {}", "AccountKey={};EndpointSuffix", "x-api-key:\n {}"),
     ),
@@ -56,6 +60,17 @@ def test_by_its_name(kind: str, text: str) -> None:
             "密码已重置为{}，请尽快修改",
             "密码改成了{}",
             "口令为{}",
+            "密碼設為{}",
+            "密碼係{}",
+            "預設密碼為「{}」",
+            "密码现在是{}",
+            "密码我已经改成{}",
+            "密 码：{}",
+            "密码(8位)：{}",
+            "密码【{}】",
+            "密码→{}",
+            "密码：\r\n\r\n{}",
+            "**密码:** {}",
             "密码 - {}",
             "密码（{}",
             "wifi密码{}",
@@ -63,6 +78,14 @@ def test_by_its_name(kind: str, text: str) -> None:
         *("password is: {}", "the password was {}.", "changed my password to {}", "user bob password {}", "passwd {}"),
         *("--password {}", "password - {}", 'password="{}', "(password: {})", "{{password:{}}}", "password={}</p>"),
         *("password:\r\n{}", "`password={}`"),
+        *("**Password:** {}", "`password`: `{}`", "| password | {} |", "Password (temporary): {}", "pass word = {}"),
+        *("<password>{}</password>", '<input name="password" value="{}">', '{{"name": "DB_PASSWORD", "value": "{}"}}'),
+        *(
+            "- name: DB_PASSWORD\n  value: {}",
+            "&quot;password&quot;:&quot;{}&quot;",
+            "?password={}&phone=1",
+            "password=={}",
+        ),
     ],
 )
 @pytest.mark.parametrize("value", ["Qwer1234", "hunter22"])
@@ -94,6 +117,17 @@ def test_whatever_signs_it_has(text: str, value: str) -> None:
 
 def test_a_quoted_value_goes_on_after_an_escaped_quote() -> None:
     assert found('password: "Ab12\\"Xy9" and so on') == [("token", 'Ab12\\"Xy9')]
+
+
+def test_a_value_of_a_query_ends_where_the_next_begins() -> None:
+    assert found("https://x.cn/?access_token=Abc12345&phone=13812345678&password=Qwer&12=3") == [
+        ("token", "Abc12345"),
+        ("phone", "13812345678"),
+        ("token", "Qwer"),
+    ]
+    assert found("?token=&page=12") == []
+    assert found("password=Abc&12=3") == [("token", "Abc&12=3")]
+    assert found("password=my.Secret!12") == [("token", "my.Secret!12")]
 
 
 def test_a_name_in_what_is_no_value() -> None:
@@ -134,6 +168,8 @@ def test_four_digits_are_one_where_they_are_said_to_be() -> None:
         *("密码已过期", "密码修改成功", "修改密码后无法登录", "密码是iPhone的锁屏密码", "[修改密码](https://x.com/a1)"),
         *('password=os.environ["X"]', "password = get_password()", "password = config['password']", "token=None"),
         *("key = load_private_key(data)", "secret_key = load_key(a.b, None)", "password=input('Password: ')"),
+        *("var token=e.headers.token,pass=t.password||0;", "e.pass=function(k){{return k}}", "token = await get()"),
+        *("if (token==null)return", 'api_key="YOUR_API_KEY"', "<label>Password:</label>", "echo $TOKEN | base64"),
         *("PASSWORD=$DB_PASSWORD", "password=${X1}", "password: ***", "password=********", "secret: <your secret>"),
         *("password=<your-password1>", "api key: {{key}}", "token: ${{ secrets.TOKEN1 }}", 'token = f"{a1}_{b}"'),
     ],
