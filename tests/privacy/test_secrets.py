@@ -26,6 +26,8 @@ NAMES = {
             "signing_key={}",
             "apikey {}",
             "my access key {}",
+            "私钥：{}",
+            'os.environ["API_KEY"] = "{}"',
         ),
         *("appkey: {}", "app_key={}", "App Secret: {}", "AccountKey={};EndpointSuffix", "x-api-key:\n {}"),
     ),
@@ -86,6 +88,7 @@ def test_by_its_name(kind: str, text: str) -> None:
             "?password={}&phone=1",
             "password=={}",
         ),
+        *('config["password"] = "{}"', "user[password]={}", "define('DB_PASSWORD', '{}');", 'setPassword("{}")'),
     ],
 )
 @pytest.mark.parametrize("value", ["Qwer1234", "hunter22"])
@@ -135,8 +138,10 @@ def test_a_name_in_what_is_no_value() -> None:
 
 
 def test_four_digits_are_one_where_they_are_said_to_be() -> None:
-    assert [found(text) for text in ("the passcode is 4821", "密码：4821。", "密码是2024年改的")] == [
+    said = ("the passcode is 4821", "门禁密码是4821#", "密码：4821。", "密码是2024年改的")
+    assert [found(text) for text in said] == [
         [("token", "4821")],
+        [("token", "4821#")],
         [("token", "4821")],
         [],
     ]
@@ -169,7 +174,13 @@ def test_four_digits_are_one_where_they_are_said_to_be() -> None:
         *('password=os.environ["X"]', "password = get_password()", "password = config['password']", "token=None"),
         *("key = load_private_key(data)", "secret_key = load_key(a.b, None)", "password=input('Password: ')"),
         *("var token=e.headers.token,pass=t.password||0;", "e.pass=function(k){{return k}}", "token = await get()"),
-        *("if (token==null)return", 'api_key="YOUR_API_KEY"', "<label>Password:</label>", "echo $TOKEN | base64"),
+        *(
+            "if (token==null)return",
+            'api_key="YOUR_API_KEY"',
+            "<label>Password:</label>",
+            'args["token"] = next',
+            "echo $TOKEN | base64",
+        ),
         *("PASSWORD=$DB_PASSWORD", "password=${X1}", "password: ***", "password=********", "secret: <your secret>"),
         *("password=<your-password1>", "api key: {{key}}", "token: ${{ secrets.TOKEN1 }}", 'token = f"{a1}_{b}"'),
     ],
@@ -248,8 +259,8 @@ def test_whoever_has_a_webhooks_url_may_write_to_it(place: str) -> None:
     assert found(f"https://{place}{key}") == [("token", key)]
 
 
-def test_a_word_with_a_tokens_beginning() -> None:
-    assert found("xoxo-love-you-2") == []
+def test_forms() -> None:
+    assert found(f"whsec_{HEX} xoxo-love-you-2") == [("api_key", f"whsec_{HEX}")]
 
 
 @pytest.mark.parametrize("before", ["", "token_", "a-b-", "令牌"])

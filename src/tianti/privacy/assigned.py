@@ -15,7 +15,7 @@ from tianti.privacy.contract import Found
 _KEYS = (
     r"(?:api|access|auth|app|account|private|subscription|encryption|signing|master|aes|secret(?:[ _-]?access)?)"
     r"[ _-]?key(?:[ _-]?(?:id|secret))?"
-    r"|app[ _-]?secret|[密秘][钥鑰]"
+    r"|app[ _-]?secret|[密秘私][钥鑰]"
 )
 _PASSWORDS = r"pass[ _-]?(?:word|code|phrase)|passwd|pwd|(?<![A-Za-z])pw|密 {0,4}[码碼]|口令"
 _OTHERS = r"(?<![A-Za-z])pass|secret|token|credentials?|sess(?:ion)?[ _-]?id|令牌"
@@ -26,6 +26,7 @@ _SAID = (  # between name and value, besides = and the like
     r"[ \t]{0,3}:?\s{0,3}"
     r"|>(?=[^<>\s]{4,64}</)|\|[ \t]{0,3}(?=[^\s|]{4,64}[ \t]{1,40}\|)"  # of XML, and of a table
     r"|[,\s]{1,12}[\"']?value[\"']?[ \t]{0,3}[:=]\s{0,3}"  # where name and value are named
+    r"|[,(][ \t]{0,3}(?=\"[^\"\r\n]{4,64}\"\)|'[^'\r\n]{4,64}'\))"  # of a call
 )
 _BARE = (
     r"(?(password)(?:(?<=[码碼令])(?:默认|默認|预设|預設)?[ \t]{0,3}|[ \t]{1,3})"
@@ -34,8 +35,8 @@ _BARE = (
 # quotes, brackets and backslashes inside it are its own, unless something of the text around goes on with them
 _PLAIN = r"(?:[!#-&(-;=-\[\]-~]|<(?!/)|\\(?![nrt\"']|u[0-9A-Fa-f]{4})|(?<![,:;(=\[{])[\"'](?=[0-9A-Za-z]))"
 _ASSIGNED = re.compile(
-    rf"(?:(?P<key>{_KEYS})|(?P<password>{_PASSWORDS})|{_OTHERS})(?:(?P<quoted>[\"'])|[*`]{{0,2}})"
-    r"(?:[ \t]{0,3}(?:\([^()\r\n]{1,20}\)[ \t]{0,3})?"
+    rf"(?:(?P<key>{_KEYS})|(?P<password>{_PASSWORDS})|{_OTHERS})(?:(?P<quoted>[\"'])|\](?==[^ =])|[*`]{{0,2}})"
+    r"(?:(?:\](?= ?= ?[\"']))?[ \t]{0,3}(?:\([^()\r\n]{1,20}\)[ \t]{0,3}(?=[:=是]))?"
     rf"(?:(?P<sure>=>|:=|=(?!=))[ \t]{{0,3}}|(?P<said>{_SAID}))"
     rf"|{_BARE}(?=[“‘「『【《\"'(]?[0-9A-Za-z!@#$%^&*_~<-])(?!\(?(?:https?:|www\.)))"
     r"(?:\"(?P<double>(?:\\.|[^\"\\\r\n]){4,250})\"|'(?P<single>(?:\\.|[^'\\\r\n]){4,250})'"
@@ -99,7 +100,7 @@ def _is_secret(match: re.Match[str], value: str, after: str) -> bool:
         return False
     if match["sure"]:
         return True
-    said, number = match["said"], value.isdigit() and after not in _UNITS
+    said, number = match["said"], value.rstrip("#").isdigit() and after not in _UNITS
     if len(value) < 6 and not (match["password"] and said and number):
         return False
     if match["quoted"] and said and said.startswith(":"):

@@ -13,7 +13,8 @@ from tianti.privacy.contract import Found
 from tianti.privacy.identities import is_born
 
 _CARD = re.compile(
-    rf"(?=[0-9])(?:{BEFORE}|(?<=[Cc]ard)|(?<=CARD)|(?<=[Vv]isa)|(?<=VISA))(?=([0-9]{{12,19}}"
+    rf"(?=[0-9])(?:{BEFORE}|(?<=[Cc]ard)|(?<=CARD)|(?<=[Vv]isa)|(?<=VISA))"
+    rf"(?=([0-9]{{16}}[ -][0-9]{{3}}(?![ -]?[0-9])|[0-9]{{12,19}}|[0-9]{{4}} ?[0-9]{{4}}[ -][0-9]{{8,11}}"
     rf"|[0-9]{{4}}([ ./-])[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{4}}(?:\2?[0-9]{{1,3}})?|\2?[0-9]{{1,3}})?"
     rf"|[0-9]{{4}}([ -])[0-9]{{6}}\3[0-9]{{4,5}}|[0-9]{{6}}[ -][0-9]{{6,13}}){AFTER})"
 )
@@ -41,14 +42,21 @@ _IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_COUNTRIES.split()}
 def find_bank_cards(text: str) -> Iterator[Found]:
     """`bank_card`; with an unusual prefix only where a word says so, an order's number only in a card's groups."""
     for match in _CARD.finditer(text):
-        # a month or a security code may follow, as if it were the last group
         start, whole = match.start(1), match[1]
-        written = next((one for one in (whole, _LAST_GROUP.sub("", whole)) if luhn_right(bare(one))), None)
-        if written is None or (len(number := bare(written)) == 18 and is_born(number)):
+        # a month or a security code may follow, as if it were the last group
+        right = [one for one in dict.fromkeys((whole, _LAST_GROUP.sub("", whole))) if _is_right(bare(one))]
+        if not right:
             continue
         called = is_called(text, start, _CARD_WORDS)
-        if called or ((called is None or len(grouping(written)) > 2) and _ISSUERS.fullmatch(number)):
-            yield Found(start, start + len(written), "bank_card", True)
+        issued = next((one for one in right if _ISSUERS.fullmatch(bare(one))), None)
+        if issued and (called or called is None or len(grouping(issued)) > 2):
+            yield Found(start, start + len(issued), "bank_card", True)
+        elif called:
+            yield Found(start, start + len(right[0]), "bank_card", True)
+
+
+def _is_right(number: str) -> bool:
+    return luhn_right(number) and not (len(number) == 18 and is_born(number))
 
 
 def find_ibans(text: str) -> Iterator[Found]:

@@ -14,7 +14,7 @@ _KEY = re.compile(
     _EDGE + "(?:A(?:KIA|SIA|IDA|ROA)[0-9A-Z]{16}(?![0-9A-Za-z])"  # AWS
     r"|AIza[\w-]{35}"  # Google
     r"|sk-(?=[A-Za-z_-]{0,60}[0-9])[\w-]{20,250}"  # OpenAI and those who took over its form
-    r"|[rsp]k_(?:live|test)_[0-9A-Za-z]{16,250}"  # Stripe
+    r"|(?:[rsp]k_(?:live|test)|whsec)_[0-9A-Za-z]{16,250}"  # Stripe
     r"|LTAI[0-9A-Za-z]{12,26}|AKID[0-9A-Za-z]{32}|AKLT[\w-]{20,64}"  # Alibaba, Tencent, Volcano
     r"|SG\.[\w-]{16,32}\.[\w-]{30,64}|key-[0-9a-f]{32}"  # SendGrid, Mailgun
     r"|(?:AC|SK)[0-9a-f]{32}(?![0-9A-Za-z])"  # Twilio
