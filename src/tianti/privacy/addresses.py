@@ -26,7 +26,7 @@ _LOCALS = tuple(
 )
 _DOMAIN = re.compile(
     rf"(?:{_LABEL}\.){{1,8}}(?!(?:{_FILES})(?![0-9A-Za-z]))(?:xn--[0-9A-Za-z-]{{2,59}}|[A-Za-z{_LATIN}]{{2,24}})"
-    rf"(?![0-9A-Za-z{_LATIN}])"
+    rf"(?![A-Za-z{_LATIN}]|[0-9](?![0-9]{{10}}(?![0-9])))"
     rf"|(?:[0-9A-Za-z{_HAN}-]{{1,63}}\.){{1,4}}(?:{_HAN_TOPS})"
 )
 _V4 = re.compile(
