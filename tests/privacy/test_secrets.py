@@ -22,6 +22,12 @@ NAMES = {
             "Access Key ID: {}",
             "秘钥：{}",
             "秘鑰是{}",
+            "encryption key: {}",
+            "signing_key={}",
+            "apikey {}",
+            "my access key {}",
+            "私钥：{}",
+            'os.environ["API_KEY"] = "{}"',
         ),
         *("appkey: {}", "app_key={}", "App Secret: {}", "AccountKey={};EndpointSuffix", "x-api-key:\n {}"),
     ),
@@ -56,6 +62,17 @@ def test_by_its_name(kind: str, text: str) -> None:
             "密码已重置为{}，请尽快修改",
             "密码改成了{}",
             "口令为{}",
+            "密碼設為{}",
+            "密碼係{}",
+            "預設密碼為「{}」",
+            "密码现在是{}",
+            "密码我已经改成{}",
+            "密 码：{}",
+            "密码(8位)：{}",
+            "密码【{}】",
+            "密码→{}",
+            "密码：\r\n\r\n{}",
+            "**密码:** {}",
             "密码 - {}",
             "密码（{}",
             "wifi密码{}",
@@ -63,6 +80,15 @@ def test_by_its_name(kind: str, text: str) -> None:
         *("password is: {}", "the password was {}.", "changed my password to {}", "user bob password {}", "passwd {}"),
         *("--password {}", "password - {}", 'password="{}', "(password: {})", "{{password:{}}}", "password={}</p>"),
         *("password:\r\n{}", "`password={}`"),
+        *("**Password:** {}", "`password`: `{}`", "| password | {} |", "Password (temporary): {}", "pass word = {}"),
+        *("<password>{}</password>", '<input name="password" value="{}">', '{{"name": "DB_PASSWORD", "value": "{}"}}'),
+        *(
+            "- name: DB_PASSWORD\n  value: {}",
+            "&quot;password&quot;:&quot;{}&quot;",
+            "?password={}&phone=1",
+            "password=={}",
+        ),
+        *('config["password"] = "{}"', "user[password]={}", "define('DB_PASSWORD', '{}');", 'setPassword("{}")'),
     ],
 )
 @pytest.mark.parametrize("value", ["Qwer1234", "hunter22"])
@@ -96,13 +122,26 @@ def test_a_quoted_value_goes_on_after_an_escaped_quote() -> None:
     assert found('password: "Ab12\\"Xy9" and so on') == [("token", 'Ab12\\"Xy9')]
 
 
+def test_a_value_of_a_query_ends_where_the_next_begins() -> None:
+    assert found("https://x.cn/?access_token=Abc12345&phone=13812345678&password=Qwer&12=3") == [
+        ("token", "Abc12345"),
+        ("phone", "13812345678"),
+        ("token", "Qwer"),
+    ]
+    assert found("?token=&page=12") == []
+    assert found("password=Abc&12=3") == [("token", "Abc&12=3")]
+    assert found("password=my.Secret!12") == [("token", "my.Secret!12")]
+
+
 def test_a_name_in_what_is_no_value() -> None:
     assert found("密码 password=abcd") == [("token", "abcd")]
 
 
 def test_four_digits_are_one_where_they_are_said_to_be() -> None:
-    assert [found(text) for text in ("the passcode is 4821", "密码：4821。", "密码是2024年改的")] == [
+    said = ("the passcode is 4821", "门禁密码是4821#", "密码：4821。", "密码是2024年改的")
+    assert [found(text) for text in said] == [
         [("token", "4821")],
+        [("token", "4821#")],
         [("token", "4821")],
         [],
     ]
@@ -134,6 +173,14 @@ def test_four_digits_are_one_where_they_are_said_to_be() -> None:
         *("密码已过期", "密码修改成功", "修改密码后无法登录", "密码是iPhone的锁屏密码", "[修改密码](https://x.com/a1)"),
         *('password=os.environ["X"]', "password = get_password()", "password = config['password']", "token=None"),
         *("key = load_private_key(data)", "secret_key = load_key(a.b, None)", "password=input('Password: ')"),
+        *("var token=e.headers.token,pass=t.password||0;", "e.pass=function(k){{return k}}", "token = await get()"),
+        *(
+            "if (token==null)return",
+            'api_key="YOUR_API_KEY"',
+            "<label>Password:</label>",
+            'args["token"] = next',
+            "echo $TOKEN | base64",
+        ),
         *("PASSWORD=$DB_PASSWORD", "password=${X1}", "password: ***", "password=********", "secret: <your secret>"),
         *("password=<your-password1>", "api key: {{key}}", "token: ${{ secrets.TOKEN1 }}", 'token = f"{a1}_{b}"'),
     ],
@@ -193,9 +240,27 @@ def test_a_private_key_without_its_last_line_goes_to_the_end(text: str) -> None:
     assert found(f"我的{text}") == [("private_key", text)]
 
 
+@pytest.mark.parametrize("after", ["，我的电话", '" 开头的文件打不开', "不认识", " is what it begins with, ", ": "])
+def test_the_first_line_of_a_private_key_may_be_spoken_of(after: str) -> None:
+    assert found(f"{PEM}{after}13812345678") == [("phone", "13812345678")]
+    assert found(f"{PEM}{after}{HEX}") == [("private_key", f"{PEM}{after}{HEX}")]
+
+
 def test_a_private_key_ends_with_its_last_line() -> None:
     key = f"{PEM}\nab\n{PEM.replace('BEGIN', 'END')}"
     assert found(f"{key} and {key}.") == [("private_key", key)] * 2
+
+
+@pytest.mark.parametrize(
+    "place", ["qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", "open.feishu.cn/open-apis/bot/v2/hook/"]
+)
+def test_whoever_has_a_webhooks_url_may_write_to_it(place: str) -> None:
+    key = "7f9c2ba4-e88f-427d-9160-45507605853e"
+    assert found(f"https://{place}{key}") == [("token", key)]
+
+
+def test_forms() -> None:
+    assert found(f"whsec_{HEX} xoxo-love-you-2") == [("api_key", f"whsec_{HEX}")]
 
 
 @pytest.mark.parametrize("before", ["", "token_", "a-b-", "令牌"])

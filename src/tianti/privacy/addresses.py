@@ -26,15 +26,17 @@ _LOCALS = tuple(
 )
 _DOMAIN = re.compile(
     rf"(?:{_LABEL}\.){{1,8}}(?!(?:{_FILES})(?![0-9A-Za-z]))(?:xn--[0-9A-Za-z-]{{2,59}}|[A-Za-z{_LATIN}]{{2,24}})"
-    rf"(?![0-9A-Za-z{_LATIN}])"
+    rf"(?![A-Za-z{_LATIN}]|[0-9](?![0-9]{{10}}(?![0-9])))"
     rf"|(?:[0-9A-Za-z{_HAN}-]{{1,63}}\.){{1,4}}(?:{_HAN_TOPS})"
 )
 _V4 = re.compile(
-    rf"(?=[1-9])(?:(?<![0-9A-Za-z.])|{LISTED}(?=[0-9]{{2}}))(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{{2}}|[1-9]?[0-9])\.){{3}}"
+    rf"(?=[1-9])(?:(?<![0-9A-Za-z.])|(?<=(?<![A-Za-z])[Ii][Pp])|{LISTED}(?=[0-9]{{2}}))"
+    r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}"
     r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?![0-9A-Za-z]|\.[0-9]|节|章|条|版)"
 )
 _VERSION = re.compile(
-    r"(?:version|ver|release|firmware|build|driver|python|php|版本号?|固件|驱动|第|章|section|chapter|§|clause)"
+    r"(?:version|(?<![a-z])ver|release|firmware|kernel|build|driver|python|php|section|chapter|clause"
+    r"|版本号?|固件|内核|驱动|第|章|§)"
     r"[ .:是为=]{0,3}\Z",
     re.IGNORECASE,
 )

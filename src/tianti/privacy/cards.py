@@ -13,10 +13,12 @@ from tianti.privacy.contract import Found
 from tianti.privacy.identities import is_born
 
 _CARD = re.compile(
-    rf"(?=[0-9])(?:{BEFORE}|(?<=[Cc]ard)|(?<=CARD)|(?<=[Vv]isa)|(?<=VISA))(?=([0-9]{{12,19}}"
+    rf"(?=[0-9])(?:{BEFORE}|(?<=[Cc]ard)|(?<=CARD)|(?<=[Vv]isa)|(?<=VISA))"
+    rf"(?=([0-9]{{16}}[ -][0-9]{{3}}(?![ -]?[0-9])|[0-9]{{12,19}}|[0-9]{{4}} ?[0-9]{{4}}[ -][0-9]{{8,11}}"
     rf"|[0-9]{{4}}([ ./-])[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{4}}(?:\2?[0-9]{{1,3}})?|\2?[0-9]{{1,3}})?"
     rf"|[0-9]{{4}}([ -])[0-9]{{6}}\3[0-9]{{4,5}}|[0-9]{{6}}[ -][0-9]{{6,13}}){AFTER})"
 )
+_LAST_GROUP = re.compile(r"[ ./-][0-9]{1,3}\Z")
 _ISSUERS = re.compile(
     r"62[0-9]{14,17}"  # UnionPay
     r"|4[0-9]{15}|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"
@@ -40,12 +42,21 @@ _IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_COUNTRIES.split()}
 def find_bank_cards(text: str) -> Iterator[Found]:
     """`bank_card`; with an unusual prefix only where a word says so, an order's number only in a card's groups."""
     for match in _CARD.finditer(text):
-        number = bare(match[1])
-        if not luhn_right(number) or (len(number) == 18 and is_born(number)):
+        start, whole = match.start(1), match[1]
+        # a month or a security code may follow, as if it were the last group
+        right = [one for one in dict.fromkeys((whole, _LAST_GROUP.sub("", whole))) if _is_right(bare(one))]
+        if not right:
             continue
-        called = is_called(text, match.start(1), _CARD_WORDS)
-        if called or ((called is None or len(grouping(match[1])) > 2) and _ISSUERS.fullmatch(number)):
-            yield Found(*match.span(1), "bank_card", True)
+        called = is_called(text, start, _CARD_WORDS)
+        issued = next((one for one in right if _ISSUERS.fullmatch(bare(one))), None)
+        if issued and (called or called is None or len(grouping(issued)) > 2):
+            yield Found(start, start + len(issued), "bank_card", True)
+        elif called:
+            yield Found(start, start + len(right[0]), "bank_card", True)
+
+
+def _is_right(number: str) -> bool:
+    return luhn_right(number) and not (len(number) == 18 and is_born(number))
 
 
 def find_ibans(text: str) -> Iterator[Found]:

@@ -40,7 +40,7 @@ class _BuiltIn(NamedTuple):
         return digits >= self.digits and (not self.marks or any(mark in text for mark in self.marks))
 
 
-_NAMES = ("pass", "pw", "secret", "token", "key", "sess", "cred", "密", "秘", "口令", "令牌")
+_NAMES = ("pass", "pw", "secret", "token", "key", "sess", "cred", "密", "秘", "私", "口令", "令牌")
 _ROW = re.compile(r"[0-9](?:[ .()/-]{0,2}[0-9])*")
 
 

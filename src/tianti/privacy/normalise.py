@@ -128,13 +128,13 @@ _TABLE: dict[int, str] = (
 )
 # each begins with what is rare in a text, so that most of it is passed over
 _LOOSE = re.compile(
-    r"\\u(?P<json>[0-9A-Fa-f]{4})|\\[nrt]|\\(?P<itself>[\"'/])|%(?P<url>[0-9A-Fa-f]{2})"
-    r"|&(?:#(?P<decimal>[0-9]{1,6});|#[xX](?P<html>[0-9A-Fa-f]{1,5});|nbsp;)"
-    r"|(?P<between>(?<=[0-9])(?:[\t\r\n·~_]|[ -](?=[\s·~_-]))[\s·~_-]{0,4}(?=[0-9]))"
+    r"\\u(?P<json>[0-9A-Fa-f]{4})|\\[nrt]|\\{1,7}(?P<itself>[\"'/])|%(?P<url>[0-9A-Fa-f]{2})"
+    r"|&(?:#(?P<decimal>[0-9]{1,6});|#[xX](?P<html>[0-9A-Fa-f]{1,5});|nbsp;|(?P<quote>quot;)|(?P<and>amp;))"
+    r"|(?P<between>(?<=[0-9])(?:[\t\r\n·~_+]|[ -](?=[\s·~_-]))[\s·~_-]{0,4}(?=[0-9]))"
     r"|(?P<apart>(?<![0-9])[0-9](?:[ -][0-9]){10,})"
     r"|(?P<at> ?(?:@ |[\[({]at[\])}] ?)(?=[0-9A-Za-z]))|(?P<dot>(?:[\[({]dot[\])}]|。(?=(?:com|cn|net|org)(?![a-z]))))"
     r"|(?P<numerals>[〇零一二三四五六七八九幺]{3,})"
 )
 _STEPS = {"numerals": 1, "apart": 2}
-_SIGNS = {"at": "@", "dot": "."}
+_SIGNS = {"at": "@", "dot": ".", "quote": '"', "and": "&"}
 _NUMERALS = str.maketrans("〇零一二三四五六七八九幺", "001234567891")

@@ -20,9 +20,7 @@ _WORDS = words(
 )
 _FIRST = "(?=[0-9(+])"  # looked at before what stands before it: that is fast
 # words that are often written without a blank before the number
-_EDGE = (
-    rf"{_FIRST}(?:(?<![0-9A-Za-z])|(?<=[Tt]el)|(?<=TEL)|(?<=[Pp]hone)|(?<=[Mm]obile)|(?<=[Ff]ax)|(?<=wx)){NOT_DECIMALS}"
-)
+_EDGE = rf"{_FIRST}(?:(?<![0-9A-Za-z])|(?<=[Tt]el)|(?<=TEL)|(?<=[Pp]hone)|(?<=[Mm]obile)|(?<=[Ff]ax)|(?<=wx)|(?<=\.com)|(?<=\.cn)){NOT_DECIMALS}"
 # and those that are written so on either side of a mobile number
 _LABELS = ["wx", "vx", "v", "qq", "wechat", "weixin", "tel", "phone", "mobile", "cell", "call", "whatsapp", "id", "no"]
 _BEFORE_MOBILE = rf"{_FIRST}(?:{'|'.join(rf'(?<=(?<![0-9A-Za-z])(?i:{label}))' for label in _LABELS)})"
@@ -57,7 +55,9 @@ _AMERICAN = re.compile(
     re.IGNORECASE,
 )
 _AS_PHONES_ARE = re.compile(r"\(|(?:1[.-])?[0-9]{3}([.-])[0-9]{3}\1[0-9]{4}")
-_NATIONAL = re.compile(rf"{_EDGE}{_NOT_AMID}(?:\([0-9]{{1,5}}\)|[0-9])(?:[ ./-]{{0,2}}[0-9]){{3,16}}{WHOLE}(?!-[0-9])")
+_NATIONAL = re.compile(
+    rf"{_EDGE}{_NOT_AMID}(?:\([0-9]{{1,5}}\)|[0-9])(?:[ ./-]{{0,2}}[0-9]){{3,16}}{WHOLE}(?!-[0-9A-Za-z])"
+)
 _LABELLED = re.compile(
     r"(?:(?<![a-z])(?:tel|telephone|phone|mobile|cell|fax|whatsapp|call(?:ed|ing)?(?: [a-z]{2,8}){0,2})"
     r"|手机|手機|联系方式|(?P<sure>电话|電話|传真|座机|致电))(?: ?(?:number|no\.?|号码?))?"

@@ -14,7 +14,7 @@ _KEY = re.compile(
     _EDGE + "(?:A(?:KIA|SIA|IDA|ROA)[0-9A-Z]{16}(?![0-9A-Za-z])"  # AWS
     r"|AIza[\w-]{35}"  # Google
     r"|sk-(?=[A-Za-z_-]{0,60}[0-9])[\w-]{20,250}"  # OpenAI and those who took over its form
-    r"|[rsp]k_(?:live|test)_[0-9A-Za-z]{16,250}"  # Stripe
+    r"|(?:[rsp]k_(?:live|test)|whsec)_[0-9A-Za-z]{16,250}"  # Stripe
     r"|LTAI[0-9A-Za-z]{12,26}|AKID[0-9A-Za-z]{32}|AKLT[\w-]{20,64}"  # Alibaba, Tencent, Volcano
     r"|SG\.[\w-]{16,32}\.[\w-]{30,64}|key-[0-9a-f]{32}"  # SendGrid, Mailgun
     r"|(?:AC|SK)[0-9a-f]{32}(?![0-9A-Za-z])"  # Twilio
@@ -23,7 +23,8 @@ _KEY = re.compile(
 )
 _TOKEN = re.compile(
     _EDGE + r"(?:gh[opsru]_[0-9A-Za-z]{36,255}|github_pat_[0-9A-Za-z]{22}_[0-9A-Za-z]{59}|glpat-[\w-]{20,64}"
-    r"|xox[abeoprs]-[0-9A-Za-z-]{10,250}|xapp-[0-9A-Za-z-]{20,250}|(?<=hooks\.slack\.com/services/)T\w+/B\w+/\w{20,40}"
+    r"|xox[abeoprs]-[0-9A-Za-z-]{20,250}|xapp-[0-9A-Za-z-]{20,250}|(?<=hooks\.slack\.com/services/)T\w+/B\w+/\w{20,40}"
+    r"|(?<=qyapi\.weixin\.qq\.com/cgi-bin/webhook/send\?key=)[\w-]{36}|(?<=open-apis/bot/v2/hook/)[\w-]{36}"
     r"|npm_[0-9A-Za-z]{36}|hf_[0-9A-Za-z]{30,40}|pypi-AgE[\w-]{50,250}|do[opr]_v1_[0-9a-f]{64}|shp(?:at|ca|pa|ss)_[0-9a-f]{32}"
     r"|[0-9]{8,10}:AA[\w-]{33})",  # Telegram
     re.ASCII,
@@ -57,6 +58,9 @@ _PEM_BEGIN, _PEM_END = (
     )
     for word in ("BEGIN", "END")
 )
+# on a private key's first line
+_PROSE = re.compile(r"[\"'`”」』)]{0,2} ?(?:[^\x00-\x7f]|[,.;:?!]|[A-Za-z]{1,11}[ ,.?!])")
+_KEY_LINE = re.compile("[0-9A-Za-z+/]{16}")
 
 
 def find_api_keys(text: str) -> Iterator[Found]:
@@ -79,10 +83,15 @@ def find_url_credentials(text: str) -> Iterator[Found]:
 
 
 def find_private_keys(text: str) -> Iterator[Found]:
-    """`private_key`: a PEM block from its first line to its last; without a last line, to the end of the text."""
+    """`private_key`: a PEM block from its first line to its last; without a last line, to the end of the text.
+
+    Where that end is prose, and no key, what looks like a first line is only spoken of.
+    """
     begin = _PEM_BEGIN.search(text)
     while begin:
         last = _PEM_END.search(text, begin.end())
+        if last is None and _PROSE.match(text, begin.end()) and not _KEY_LINE.search(text, begin.end()):
+            return
         end = last.end() if last else len(text)
         yield Found(begin.start(), end, "private_key", True)
         begin = _PEM_BEGIN.search(text, end)
