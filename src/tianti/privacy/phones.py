@@ -19,8 +19,9 @@ _WORDS = words(
     "tel(?![a-z])|telephone|phone|mobile|cell(?:phone)?(?![a-z])|call|fax|contact|dial|hotline|sms|whatsapp|text|reach",
 )
 _FIRST = "(?=[0-9(+])"  # looked at before what stands before it: that is fast
-# words that are often written without a blank before the number
-_EDGE = rf"{_FIRST}(?:(?<![0-9A-Za-z])|(?<=[Tt]el)|(?<=TEL)|(?<=[Pp]hone)|(?<=[Mm]obile)|(?<=[Ff]ax)|(?<=wx)|(?<=\.com)|(?<=\.cn)){NOT_DECIMALS}"
+# words that are often written without a blank before the number, and an address's end
+_GLUED = r"(?<=[Tt]el)|(?<=TEL)|(?<=[Pp]hone)|(?<=[Mm]obile)|(?<=[Ff]ax)|(?<=wx)|(?<=\.com)|(?<=\.cn)"
+_EDGE = rf"{_FIRST}(?:(?<![0-9A-Za-z])|{_GLUED}){NOT_DECIMALS}"
 # and those that are written so on either side of a mobile number
 _LABELS = ["wx", "vx", "v", "qq", "wechat", "weixin", "tel", "phone", "mobile", "cell", "call", "whatsapp", "id", "no"]
 _BEFORE_MOBILE = rf"{_FIRST}(?:{'|'.join(rf'(?<=(?<![0-9A-Za-z])(?i:{label}))' for label in _LABELS)})"
