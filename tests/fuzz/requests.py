@@ -4,6 +4,7 @@ import json
 import struct
 import tempfile
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _invoke(kind: str) -> Callable[[bytes], InferRequest]:
 
 
 def _request_id(sent: bytes) -> None:
-    assert take_request_id(sent).isascii()
+    assert copy_context().run(take_request_id, sent).isascii()
 
 
 def _trace(sent: bytes) -> None:

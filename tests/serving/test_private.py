@@ -28,6 +28,7 @@ from tianti.serving.grpc.proto import oip_pb2
 from tianti.serving.local import local_node
 from tianti.spec import Reason, Tier
 from tianti.spec.privacy import BoundDetector, DetectorSpec, PrivacyPolicy, PrivacySpec
+from tianti.telemetry.context import take_request_id
 
 PHONE, MAIL, CARD = "13912345678", "li.ming@example.com", "11010519491231002X"
 POLICY = PrivacyPolicy(
@@ -112,8 +113,11 @@ def test_what_is_answered_here_is_not_searched(guarded: Release, monkeypatch: py
         await asyncio.gather(*(entry.ask(LOCAL) for _ in range(3)))
         await entry.desk.infer(InferRequest(ids=((2, 3),)), known=True)
         assert searched == []
+        take_request_id(None)
         await entry.ask(LEAVES)  # the control
-        assert searched == [LEAVES]
+        take_request_id(b"r-1")
+        await entry.ask(f"{LEAVES}!")
+        assert searched == [LEAVES, f"{LEAVES}!", "r-1"]
 
     run(scene())
 

@@ -16,7 +16,7 @@ from tianti.privacy import LONGEST, NOT_SEARCHED, RULES, Leaving
 from tianti.router.climb import Ask, Outcome, Way
 from tianti.router.egress import Egress, Purpose
 from tianti.spec import Prediction, Priority, Request, Tier
-from tianti.telemetry.context import KEPT_BACK, headers_to_pass_on
+from tianti.telemetry.context import KEPT_BACK, headers_from_outside
 
 if TYPE_CHECKING:
     from tianti.privacy import Redactor
@@ -133,7 +133,7 @@ class Door:
         """The headers that would go along with what may not leave in them: whoever asks may choose a request's id."""
         if self.redactor is None:
             return frozenset()
-        headers = headers_to_pass_on().items()
+        headers = headers_from_outside().items()
         found = {name: self.leave(value) if len(value) <= _LONG else NOT_SEARCHED for name, value in headers}
         return frozenset(name for name, leaving in found.items() if leaving.held or leaving.replaced)
 

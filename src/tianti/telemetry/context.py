@@ -39,26 +39,35 @@ class Trace(Protocol):
 TRACE: ContextVar[Trace | None] = ContextVar("tianti_trace", default=None)
 """None: no trace is kept."""
 REQUEST_ID: ContextVar[str | None] = ContextVar("tianti_request_id", default=None)
-
+_MADE_HERE: ContextVar[bool] = ContextVar("tianti_made_here", default=False)
 KEPT_BACK: ContextVar[frozenset[str]] = ContextVar("tianti_kept_back", default=frozenset())
 """Headers that do not go along, since what may not leave is in them."""
 
 
 def take_request_id(sent: bytes | None) -> str:
     """The id that came as `x-request-id` if it is sane, else a new one; from now on the context's."""
-    request_id = sent.decode("ascii") if sent is not None and _SANE(sent) else f"{random.getrandbits(64):016x}"
+    taken = sent.decode("ascii") if sent is not None and _SANE(sent) else None
+    request_id = f"{random.getrandbits(64):016x}" if taken is None else taken
     REQUEST_ID.set(request_id)
+    _MADE_HERE.set(taken is None)
     return request_id
 
 
-def headers_to_pass_on() -> dict[str, str]:
-    """What goes along with a request to a higher node, where nothing is kept back."""
-    request_id, trace = REQUEST_ID.get(), TRACE.get()
-    headers = {} if request_id is None else {"x-request-id": request_id}
-    return headers if trace is None else {**headers, **trace.headers()}
+def headers_from_outside() -> dict[str, str]:
+    """What would go along with a request to a higher node, and may be of a caller's choice."""
+    headers = _headers()
+    if _MADE_HERE.get():
+        headers.pop("x-request-id", None)
+    return headers
 
 
 def outgoing_headers() -> dict[str, str]:
     """What goes along with the request that this context is about."""
     kept_back = KEPT_BACK.get()
-    return {name: value for name, value in headers_to_pass_on().items() if name not in kept_back}
+    return {name: value for name, value in _headers().items() if name not in kept_back}
+
+
+def _headers() -> dict[str, str]:
+    request_id, trace = REQUEST_ID.get(), TRACE.get()
+    headers = {} if request_id is None else {"x-request-id": request_id}
+    return headers if trace is None else {**headers, **trace.headers()}
