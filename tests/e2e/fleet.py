@@ -215,8 +215,9 @@ class Fleet:
 
     def wait_for_first_step(self, within_s: float) -> None:
         """Until the hub has found that all nodes above hold the release."""
-        stepped = lambda: (self._standing().plan or {"at": 0})["at"] >= 0  # noqa: E731
-        self.wait_until(stepped, within_s, "the hub takes the first step")
+        self.wait_until(
+            lambda: (self._standing().plan or {"at": 0})["at"] >= 0, within_s, "the hub takes the first step"
+        )
 
     def wait_until(self, holds: Callable[[], bool], within_s: float, what: str) -> float:
         """Wait; gives the seconds that it took. What came to pass instead is in the error."""

@@ -39,7 +39,7 @@ class Trace(Protocol):
 TRACE: ContextVar[Trace | None] = ContextVar("tianti_trace", default=None)
 """None: no trace is kept."""
 REQUEST_ID: ContextVar[str | None] = ContextVar("tianti_request_id", default=None)
-_MADE_HERE: ContextVar[bool] = ContextVar("tianti_made_here", default=False)
+_MADE_HERE: ContextVar[bool] = ContextVar("tianti_made_here", default=False)  # the id, which then says nothing
 KEPT_BACK: ContextVar[frozenset[str]] = ContextVar("tianti_kept_back", default=frozenset())
 """Headers that do not go along, since what may not leave is in them."""
 

@@ -109,11 +109,9 @@ class Updates(Steps):
     def wait_s(self, first: bool = False) -> float:
         """How long to wait until the next check."""
         state, chance = self.state(), random.random()
-        return (
-            first_wait_s(min(state.poll_s, _SOON_S), chance)
-            if first
-            else next_wait_s(state.poll_s, state.failures, chance)
-        )
+        if first:
+            return first_wait_s(min(state.poll_s, _SOON_S), chance)
+        return next_wait_s(state.poll_s, state.failures, chance)
 
     def check(self, progress: Progress | None = None) -> Checked:
         """Poll; where something is new, or nothing was verified for a day, verify, choose, fetch, install and test it.
